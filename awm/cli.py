@@ -1,0 +1,291 @@
+"""`awm`: the study and each of its stages from the command line.
+
+Heavy modules are imported inside of the commands, so that `awm --help` answers at once.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from awm.config import ATTENTIONS, MODELS, PROFILES, default_profile, get_profile
+from awm.errors import AwmError
+
+FRAMES = ("fast", "reference")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; returns the exit status: 0, 2 after an error, 130 after Ctrl-C."""
+    options = _parser().parse_args(arguments)
+    try:
+        if "profile" in options:
+            options.profile = get_profile(options.profile or default_profile())
+        options.command(options)
+    except AwmError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(
+            "\ninterrupted. What is finished is kept: the same command goes on where this one "
+            "stopped.",
+            file=sys.stderr,
+        )
+        return 130
+    return 0
+
+
+def _report(options: argparse.Namespace) -> None:
+    if options.render_only:
+        if options.retrain or options.only:
+            raise AwmError(
+                "--render-only runs no notebook. Leave it out, or leave --retrain and --only out."
+            )
+        from awm import report
+
+        index = report.build(options.profile)
+    else:
+        from awm import pipeline
+
+        index = pipeline.run(options.profile, retrain=options.retrain, only=options.only)
+    print(index)
+
+
+def _collect(options: argparse.Namespace) -> None:
+    from awm import dataset
+
+    rollouts = dataset.collect(options.profile, workers=options.workers)
+    print(f"{len(rollouts)} episodes")
+
+
+def _train_vae(options: argparse.Namespace) -> None:
+    from awm import vae
+
+    vae.train(options.profile)
+
+
+def _train_mdn_rnn(options: argparse.Namespace) -> None:
+    from awm import mdn_rnn
+
+    mdn_rnn.train(options.profile, attention=options.attention)
+
+
+def _evolve(options: argparse.Namespace) -> None:
+    from awm import evolution
+
+    evolution.evolve(
+        options.profile, model=options.model, seed=options.seed, workers=options.workers
+    )
+
+
+def _evaluate(options: argparse.Namespace) -> None:
+    from awm import evaluation
+
+    result = evaluation.evaluate(
+        options.profile,
+        options.controller,
+        episodes=options.episodes,
+        seed=options.seed,
+        frames=options.frames,
+        workers=options.workers,
+    )
+    low, high = result["ci95"]
+    print(
+        f"{result['controller']} on {len(result['returns'])} tracks, {result['frames']} frames: "
+        f"{result['mean']:.0f} ± {result['std']:.0f} (mean ± deviation), "
+        f"median {result['median']:.0f}, 95 % interval of the mean {low:.0f} to {high:.0f}"
+    )
+
+
+def _natural(text: str) -> int:
+    value = int(text)
+    if value < 0:
+        raise argparse.ArgumentTypeError(f"{value} is negative; give 0 or more")
+    return value
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{value} is too few; give 1 or more")
+    return value
+
+
+_natural.__name__ = _positive.__name__ = "whole number"  # as argparse names it in its errors
+
+
+def _names(text: str) -> list[str]:
+    return [name for name in text.split(",") if name]
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="awm",
+        description="Attentive World Models: V, M and C on CarRacing-v3, stage by stage.",
+        epilog="`awm report` does everything. Every stage returns at once when its artefact is "
+        "complete, and resumes when it is half done. `awm COMMAND --help` shows examples.",
+    )
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+
+    report = _command(
+        commands,
+        "report",
+        _report,
+        "run the notebooks and build the HTML report",
+        "Run the notebooks in order and write images/ and report/index.html.",
+        """\
+  awm report
+  awm report --profile quick
+  awm report --profile paper --retrain
+  awm report --profile quick --only 02,04_attention
+  awm report --profile quick --render-only""",
+    )
+    report.add_argument(
+        "--retrain",
+        action="store_true",
+        help="train everything from scratch: move data/PROFILE aside and leave data/pretrained "
+        "alone",
+    )
+    report.add_argument(
+        "--only",
+        type=_names,
+        metavar="NOTEBOOKS",
+        help="run only these, by number or name, separated by commas",
+    )
+    report.add_argument(
+        "--render-only",
+        action="store_true",
+        help="build the HTML from what the last run left; run no notebook",
+    )
+
+    collect = _command(
+        commands,
+        "collect",
+        _collect,
+        "record rollouts of scripted and random drivers",
+        "Record the rollouts that V and M learn from: data/PROFILE/rollouts.zarr.",
+        """\
+  awm collect --profile quick
+  awm collect --profile paper --workers 8""",
+    )
+    _workers(collect)
+
+    train = commands.add_parser(
+        "train",
+        help="train V or M",
+        description="Train V (`awm train vae`) or M (`awm train mdn-rnn`).",
+        epilog="examples:\n  awm train vae --profile quick\n"
+        "  awm train mdn-rnn --attention spatial --profile quick",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    models = train.add_subparsers(title="models", metavar="MODEL", required=True)
+    _command(
+        models,
+        "vae",
+        _train_vae,
+        "V: the variational autoencoder",
+        "Train V on the recorded frames: data/PROFILE/vae.safetensors.",
+        """\
+  awm train vae --profile quick""",
+    )
+    mdn_rnn = _command(
+        models,
+        "mdn-rnn",
+        _train_mdn_rnn,
+        "M: the recurrent mixture density network",
+        "Train M on the latents of the rollouts: data/PROFILE/mdn_rnn-ATTENTION.safetensors.",
+        """\
+  awm train mdn-rnn --profile quick
+  awm train mdn-rnn --attention spatial --profile quick""",
+    )
+    mdn_rnn.add_argument(
+        "--attention",
+        choices=ATTENTIONS,
+        default="none",
+        help="what M attends to: nothing, the entries of [z, a], the map of V's third "
+        "convolution, or its own last hidden states (default: none)",
+    )
+
+    evolve = _command(
+        commands,
+        "evolve",
+        _evolve,
+        "evolve the controller C",
+        "Evolve C with CMA-ES: data/PROFILE/controllers/MODEL.safetensors. A checkpoint is "
+        "written after every generation.",
+        """\
+  awm evolve --profile quick
+  awm evolve --model spatial --seed 1 --workers 2 --profile paper""",
+    )
+    evolve.add_argument(
+        "--model",
+        choices=MODELS,
+        default="none",
+        help="what C sees: z alone (V), or z and the hidden state of an untrained M or of a "
+        "trained one with that attention (default: none)",
+    )
+    evolve.add_argument(
+        "--seed", type=_natural, default=0, help="of the search and its tracks (default: 0)"
+    )
+    _workers(evolve)
+
+    evaluate = _command(
+        commands,
+        "evaluate",
+        _evaluate,
+        "drive whole episodes and record every return",
+        "Drive whole episodes on test tracks: data/PROFILE/evaluations/CONTROLLER-FRAMES.json.",
+        """\
+  awm evaluate --controller none --profile quick
+  awm evaluate --controller spatial --episodes 100 --frames reference --profile paper""",
+    )
+    evaluate.add_argument(
+        "--controller",
+        choices=MODELS,
+        default="none",
+        help="an evolved controller, named by its model (default: none)",
+    )
+    evaluate.add_argument(
+        "--episodes", type=_positive, default=16, help="how many tracks (default: 16)"
+    )
+    evaluate.add_argument(
+        "--seed",
+        type=_natural,
+        default=None,
+        help="offset among the test tracks (default: the first of them)",
+    )
+    evaluate.add_argument(
+        "--frames",
+        choices=FRAMES,
+        default="fast",
+        help="the fast raster, or Gymnasium's own drawing (default: fast)",
+    )
+    _workers(evaluate)
+    return parser
+
+
+def _command(commands, name, function, summary, description, examples) -> argparse.ArgumentParser:
+    """A subcommand with `--profile`, a description and examples."""
+    command = commands.add_parser(
+        name,
+        help=summary,
+        description=description,
+        epilog=f"examples:\n{examples}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    command.set_defaults(command=function)
+    command.add_argument(
+        "--profile",
+        metavar="PROFILE",
+        help=f"one of {', '.join(PROFILES)} (default: paper once its artefacts are committed, "
+        "quick before that)",
+    )
+    return command
+
+
+def _workers(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--workers", type=_positive, default=None, help="processes (default: one for each core)"
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,152 @@
+"""Profiles, seeds and places: every number that a user may want to turn, in one file."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from awm.errors import AwmError
+
+#: What M may attend to (see `awm.attention`).
+ATTENTIONS = ("none", "feature", "spatial", "temporal")
+
+#: What a controller may see: V alone, an untrained M (the control), or a trained M per attention.
+MODELS = ("V", "untrained", *ATTENTIONS)
+
+
+@dataclass(frozen=True)
+class Profile:
+    """Everything that decides what a run computes. Stored whole in every manifest."""
+
+    name: str
+    # Data collection (notebook 01)
+    rollouts: int  #: episodes
+    steps: int  #: steps an episode, at most
+    # V (02): one-cycle Adam
+    vae_updates: int
+    vae_batch: int  #: frames an update
+    vae_learning_rate: float
+    # M (03, 04): Adam, gradient clipped
+    hidden_size: int
+    mdn_updates: int
+    mdn_batch: int  #: sequences an update
+    sequence_length: int  #: steps a sequence
+    mdn_learning_rate: float
+    # C (05): CMA-ES
+    generations: int
+    population: int
+    tracks: int  #: new tracks a generation, the same for every candidate
+    sigma: float  #: initial step size
+    patience: int  #: while evolving, an episode ends after so many steps without a new tile
+    validation_every: int  #: generations between evaluations of the distribution's mean
+    validation_tracks: int
+    evolved: tuple[str, ...]  #: the models that notebook 05 evolves a controller for
+    # Results (07)
+    test_episodes: int
+    reference_episodes: int  #: test episodes on Gymnasium's own frames
+    # The same in every profile, as in the paper
+    z_size: int = 32
+    mixtures: int = 5
+    validation_share: float = 0.1  #: of the episodes; the same share again is kept for testing
+    seed: int = 0  #: of weights, data order and evolution
+
+
+PROFILES = {
+    profile.name: profile
+    for profile in (
+        Profile(
+            "smoke",
+            rollouts=6, steps=64,
+            vae_updates=12, vae_batch=32, vae_learning_rate=1e-3,
+            hidden_size=64, mdn_updates=8, mdn_batch=8, sequence_length=16,
+            mdn_learning_rate=1e-3,
+            generations=2, population=4, tracks=1, sigma=0.1, patience=20,
+            validation_every=1, validation_tracks=2, evolved=("V", "none"),
+            test_episodes=2, reference_episodes=1,
+            validation_share=0.2,
+        ),
+        Profile(
+            "quick",
+            rollouts=60, steps=384,
+            vae_updates=500, vae_batch=128, vae_learning_rate=1e-3,
+            hidden_size=256, mdn_updates=240, mdn_batch=32, sequence_length=128,
+            mdn_learning_rate=2e-3,
+            generations=12, population=64, tracks=2, sigma=0.1, patience=100,
+            validation_every=3, validation_tracks=16, evolved=("none",),
+            test_episodes=16, reference_episodes=8,
+        ),
+        Profile(
+            "paper",
+            rollouts=500, steps=384,
+            vae_updates=3000, vae_batch=128, vae_learning_rate=1e-3,
+            hidden_size=256, mdn_updates=2160, mdn_batch=40, sequence_length=128,
+            mdn_learning_rate=1e-3,
+            generations=60, population=64, tracks=2, sigma=0.1, patience=100,
+            validation_every=5, validation_tracks=32, evolved=MODELS,
+            test_episodes=100, reference_episodes=100,
+        ),
+    )
+}  # fmt: skip
+
+
+def get_profile(name: "str | Profile") -> Profile:
+    """The profile of that name; a profile itself passes through. AwmError on an unknown name."""
+    if isinstance(name, Profile):
+        return name
+    if name not in PROFILES:
+        raise AwmError(f"There is no profile {name!r}. Choose one of: {', '.join(PROFILES)}.")
+    return PROFILES[name]
+
+
+# Track seeds. Every stage draws from a range of its own, so that no controller is ever
+# tested on a track that was trained on or selected on.
+SEED_RANGE = 10_000_000
+DATA_SEEDS = 0 * SEED_RANGE
+EVOLUTION_SEEDS = 1 * SEED_RANGE
+VALIDATION_SEEDS = 2 * SEED_RANGE
+TEST_SEEDS = 3 * SEED_RANGE
+
+
+def track_seeds(first: int, count: int, offset: int = 0) -> list[int]:
+    """`count` seeds of the range that begins at `first`; AwmError if they would leave it."""
+    if offset < 0 or offset + count > SEED_RANGE:
+        raise AwmError(
+            f"Seeds {offset} to {offset + count - 1} are outside of 0 to {SEED_RANGE - 1}. "
+            "Choose a smaller seed."
+        )
+    return list(range(first + offset, first + offset + count))
+
+
+# Places. AWM_ROOT moves the whole workspace, which is how tests leave the repository alone.
+
+
+def root() -> Path:
+    """The workspace: `AWM_ROOT`, or the checkout that this package lies in, or the folder we are in."""
+    if "AWM_ROOT" in os.environ:
+        return Path(os.environ["AWM_ROOT"]).absolute()
+    checkout = Path(__file__).parent.parent
+    return checkout if (checkout / "pyproject.toml").exists() else Path.cwd()
+
+
+def data_dir(profile: "Profile | str") -> Path:
+    """Where a profile's rollouts, latents, models and logs live."""
+    return root() / "data" / get_profile(profile).name
+
+
+def images_dir() -> Path:
+    """Where notebooks write the report's figures."""
+    return root() / "images"
+
+
+def report_dir() -> Path:
+    """Where the HTML report is written."""
+    return root() / "report"
+
+
+def pretrained_dir() -> Path:
+    """Small trained artefacts that are committed, one folder a profile."""
+    return root() / "data" / "pretrained"
+
+
+def default_profile() -> str:
+    """`paper` once its artefacts are committed, `quick` before that."""
+    return "paper" if (pretrained_dir() / "paper" / "vae.safetensors").exists() else "quick"

@@ -1,0 +1,140 @@
+"""Who drives while data is collected.
+
+A driver is told when an episode begins and then asked for one action a step, given the simulator
+and its frame. Those here ignore the frame; the scripted ones read the track from the simulator:
+they make data, they are not agents. An agent that sees only frames is `awm.rollout.AgentDriver`.
+"""
+
+import math
+
+import numpy as np
+
+#: The share of episodes that each behaviour policy drives, in the order of collection.
+MIXTURE = {
+    "random": 0.05,  # a new random action every step: the paper's data
+    "walk": 0.15,  # smooth random walks: leave the road, spin, stand still
+    "scripted": 0.3,  # follows the road
+    "noisy": 0.5,  # follows the road at many speeds, disturbed: slides, recoveries, grass
+}
+
+
+class RandomDriver:
+    """A uniformly random action at every step (Ha & Schmidhuber 2018, section 4.1)."""
+
+    def reset(self, env, rng: np.random.Generator) -> None:
+        self.rng = rng
+
+    def act(self, env, frame=None) -> np.ndarray:
+        return self.rng.uniform((-1, 0, 0), (1, 1, 1)).astype(np.float32)
+
+
+class WalkDriver:
+    """Smooth random walks of steering and pedals, an Ornstein-Uhlenbeck process each.
+
+    Brake and gas are one pedal axis, biased towards gas, so that the car does move.
+    """
+
+    correlation = 0.95
+    bias = np.array([0.0, 0.25])
+
+    def reset(self, env, rng: np.random.Generator) -> None:
+        self.rng = rng
+        self.state = np.zeros(2)
+
+    def act(self, env, frame=None) -> np.ndarray:
+        noise = self.rng.normal(size=2) * math.sqrt(1 - self.correlation**2)
+        self.state = self.correlation * self.state + noise
+        steer, pedal = np.clip(self.bias + self.state * (0.6, 0.5), -1, 1)
+        return np.array([steer, max(pedal, 0), max(-pedal, 0)], np.float32)
+
+
+class ScriptedDriver:
+    """Steers at the point of the road `ahead` tiles away and slows down with the curvature.
+
+    Reads the track and the car's state. With `noise` 0 it drives about as well as a patient
+    person; `speed` (units/s) is what it would drive on a straight.
+    """
+
+    ahead = 4
+    sight = 16  # tiles over which the bends are added up
+
+    def __init__(self, speed: float = 70.0, caution: float = 22.0):
+        self.speed, self.caution = speed, caution
+
+    def reset(self, env, rng: np.random.Generator) -> None:
+        track = np.array(env.unwrapped.track)
+        self.centre = track[:, 2:4]
+        self.here = 0
+        turn = np.diff(track[:, 1], append=track[:1, 1])
+        turn = (turn + math.pi) % (2 * math.pi) - math.pi
+        # Bends over the next tiles, net of left and right: a wiggle can be cut straight through.
+        window = np.concatenate([turn, turn[: self.sight]])
+        total = np.concatenate([[0.0], np.cumsum(window)])
+        self.bend = np.abs(total[self.sight :] - total[: -self.sight])[: len(turn)]
+
+    def act(self, env, frame=None) -> np.ndarray:
+        hull = env.unwrapped.car.hull
+        x, y = hull.position
+        velocity = math.hypot(*hull.linearVelocity)
+        # Search near the last place only: another stretch of road may be closer.
+        near = (self.here + np.arange(-15, 25)) % len(self.centre)
+        here = int(near[np.argmin(np.square(self.centre[near] - (x, y)).sum(axis=1))])
+        self.here = here
+        dx, dy = self.centre[(here + self.ahead) % len(self.centre)] - (x, y)
+        cosine, sine = math.cos(hull.angle), math.sin(hull.angle)
+        right, forward = dx * cosine + dy * sine, dy * cosine - dx * sine
+        steer = np.clip(1.5 * math.atan2(right, forward), -1, 1)
+        wanted = self.speed - self.caution * self.bend[here]
+        excess = velocity - max(wanted, 25.0)
+        gas = np.clip(-0.1 * excess, 0, 1)
+        brake = np.clip(0.02 * excess, 0, 0.8)
+        # Full gas and full lock together spin the car.
+        return np.array([steer, gas * (1 - 0.6 * abs(steer)), brake], np.float32)
+
+
+class NoisyDriver:
+    """The scripted driver at a random pace, with a smooth random walk mixed in, more or less.
+
+    Now and then the walk alone drives for a while: the car leaves the road or spins, and the
+    scripted driver has to bring it back, which is what the agent must learn to see.
+    """
+
+    def reset(self, env, rng: np.random.Generator) -> None:
+        self.rng = rng
+        self.road = ScriptedDriver(rng.uniform(50, 100), rng.uniform(14, 30))
+        self.walk = WalkDriver()
+        self.road.reset(env, rng)
+        self.walk.reset(env, rng)
+        self.noise = rng.uniform(0, 0.35)
+        self.lapse = 0  # steps for which the walk still drives alone
+
+    def act(self, env, frame=None) -> np.ndarray:
+        wanted, wild = self.road.act(env), self.walk.act(env)
+        if self.lapse == 0 and self.rng.random() < 0.004:
+            self.lapse = int(self.rng.integers(10, 40))
+        self.lapse = max(self.lapse - 1, 0)
+        share = 1.0 if self.lapse else self.noise
+        return ((1 - share) * wanted + share * wild).astype(np.float32)
+
+
+DRIVERS = {
+    "random": RandomDriver,
+    "walk": WalkDriver,
+    "scripted": ScriptedDriver,
+    "noisy": NoisyDriver,
+}
+
+
+def assign(episodes: int) -> list[str]:
+    """The driver's name for each of `episodes` episodes, in the shares of `MIXTURE`.
+
+    Interleaved, so that every contiguous part of the data holds the same mixture.
+    """
+    owed = dict.fromkeys(MIXTURE, 0.0)
+    names = []
+    for _ in range(episodes):
+        for name, share in MIXTURE.items():
+            owed[name] += share
+        names.append(max(owed, key=owed.get))
+        owed[names[-1]] -= 1
+    return names
