@@ -10,7 +10,7 @@ import html
 import mimetypes
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import mistune
@@ -28,14 +28,6 @@ class Heading:
     level: int
     id: str
     text: str
-
-
-@dataclass
-class Page:
-    """What Markdown rendered to: `html`, and its headings in order."""
-
-    html: str
-    headings: list[Heading] = field(default_factory=list)
 
 
 def math(latex: str, display: bool = False) -> str:
@@ -83,10 +75,10 @@ def slug(text: str) -> str:
 class _Renderer(mistune.HTMLRenderer):
     """mistune's HTML with MathML, Pygments, anchors and embedded pictures."""
 
-    def __init__(self, folders: Iterable[Path]):
+    def __init__(self, folders: Iterable[Path], headings: list[Heading]):
         super().__init__(escape=False)
         self.folders = tuple(folders)
-        self.headings: list[Heading] = []
+        self.headings = headings
 
     def heading(self, text: str, level: int, **attributes) -> str:
         base = anchor = slug(text)
@@ -128,13 +120,17 @@ class _Renderer(mistune.HTMLRenderer):
         )
 
 
-def markdown(text: str, folders: Iterable[Path] = ()) -> Page:
-    """Render Markdown with `$…$` and `$$…$$`, tables and fenced code.
+def markdown(
+    text: str, folders: Iterable[Path] = (), headings: list[Heading] | None = None
+) -> str:
+    """Render Markdown with `$…$` and `$$…$$`, tables and fenced code to HTML.
 
-    `folders` are searched for the pictures that the text names; HTML passes through.
+    `folders` are searched for the pictures that the text names; HTML passes through. The
+    headings are appended to `headings`, whose anchors are not given a second time: a page that
+    is put together from several texts passes one list to all of them.
     """
-    renderer = _Renderer(folders)
+    renderer = _Renderer(folders, [] if headings is None else headings)
     render = mistune.create_markdown(
-        renderer=renderer, plugins=["math", "math_in_list", "table", "strikethrough", "url"]
+        renderer=renderer, plugins=["math", "mistune.plugins.math.math_in_list", "table", "strikethrough", "url"]
     )
-    return Page(render(text), renderer.headings)
+    return render(text)

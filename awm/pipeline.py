@@ -222,6 +222,8 @@ def _kernel_of_this_interpreter() -> Iterator[str]:
             "ipykernel_launcher",
             "-f",
             "{connection_file}",
+            # Progress bars as text on stderr, where this process can show them, not as widgets.
+            "--IPKernelApp.exec_lines=import tqdm, tqdm.auto; tqdm.auto.tqdm = tqdm.tqdm",
         ],
         "display_name": "Python 3 (awm)",
         "language": "python",

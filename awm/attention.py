@@ -1,0 +1,109 @@
+"""Additive attention for M: what the recurrent state chooses to look at before each step.
+
+Bahdanau et al. 2015, used as in *Show, Attend and Tell* (Xu et al. 2015, section 3.1.2). All three
+kinds score items f_i against the LSTM's state h before the step,
+
+    score_i = v · tanh(W₁ f_i + W₂ h),    weights = softmax(score),    context = Σ weights_i · V f_i,
+
+and the context joins the LSTM's input. They differ in what the items are:
+
+- `feature`: the 35 entries of [z, a], each as its value times a learnt direction plus a learnt name
+- `spatial`: the 6×6 places of V's third convolution, 128 channels each
+- `temporal`: the LSTM's last 32 hidden states
+
+The context has 32 entries in all three, so that they differ from each other as little as possible.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+ATTENTION_SIZE = 64
+CONTEXT_SIZE = 32
+#: How many past hidden states temporal attention remembers.
+MEMORY = 32
+
+
+@dataclass(frozen=True)
+class Items:
+    """What can be attended to: `keys` W₁ f and `values` V f, `[batch, (time,) items, size]`.
+
+    `present` bool `[batch, items]` says which items exist; None means all.
+    """
+
+    keys: Tensor
+    values: Tensor
+    present: Tensor | None = None
+
+    def steps(self) -> "list[Items]":
+        """The items of every time step, from `[batch, time, items, size]`.
+
+        Unbound once: the gradient of slice after slice would fill the whole tensor each time.
+        """
+        pairs = zip(self.keys.unbind(1), self.values.unbind(1), strict=True)
+        return [Items(keys, values) for keys, values in pairs]
+
+
+class AdditiveAttention(nn.Module):
+    """Attention over given features; `spatial` and `temporal` use it as it is."""
+
+    def __init__(self, feature_size: int, query_size: int):
+        super().__init__()
+        self.key = nn.Linear(feature_size, ATTENTION_SIZE)
+        self.query = nn.Linear(query_size, ATTENTION_SIZE, bias=False)
+        self.score = nn.Linear(ATTENTION_SIZE, 1, bias=False)
+        self.value = nn.Linear(feature_size, CONTEXT_SIZE)
+
+    def items(self, features: Tensor) -> Items:
+        """Keys and values of features `[..., items, feature_size]`: the part without a query."""
+        return Items(self.key(features), self.value(features))
+
+    def forward(self, items: Items, query: Tensor) -> tuple[Tensor, Tensor]:
+        """Context `[batch, 32]` and weights `[batch, items]` for queries `[batch, query_size]`.
+
+        Absent items get weight 0; where all are absent, weights and context are 0.
+        """
+        score = self.score(torch.tanh(items.keys + self.query(query)[:, None])).squeeze(-1)
+        if items.present is not None:
+            score = score.masked_fill(~items.present, -1e9)
+        weights = torch.softmax(score, dim=-1)
+        if items.present is not None:
+            weights = weights * items.present
+        return torch.einsum("bi,biv->bv", weights, items.values), weights
+
+
+class FeatureAttention(AdditiveAttention):
+    """Attention over the entries of a vector, here [z, a].
+
+    A softmax over bare numbers could not tell one entry from another, so entry i becomes
+    x_i · direction_i + name_i.
+    """
+
+    def __init__(self, entries: int, query_size: int, size: int = 32):
+        super().__init__(size, query_size)
+        self.direction = nn.Parameter(torch.randn(entries, size) / size**0.5)
+        self.name = nn.Parameter(torch.randn(entries, size) / size**0.5)
+
+    def items(self, entries: Tensor) -> Items:
+        """Keys and values of vectors `[..., entries]`."""
+        return super().items(entries[..., None] * self.direction + self.name)
+
+
+def remember(attention: AdditiveAttention, memory: Items, h: Tensor) -> Items:
+    """The temporal memory with hidden state h `[batch, hidden]` added and the oldest dropped."""
+    new = attention.items(h[:, None])
+    return Items(
+        torch.cat([memory.keys[:, 1:], new.keys], dim=1),
+        torch.cat([memory.values[:, 1:], new.values], dim=1),
+        torch.cat([memory.present[:, 1:], memory.present.new_ones(len(h), 1)], dim=1),
+    )
+
+
+def empty_memory(batch: int) -> Items:
+    """A temporal memory that holds nothing yet."""
+    return Items(
+        torch.zeros(batch, MEMORY, ATTENTION_SIZE),
+        torch.zeros(batch, MEMORY, CONTEXT_SIZE),
+        torch.zeros(batch, MEMORY, dtype=torch.bool),
+    )

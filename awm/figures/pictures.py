@@ -1,0 +1,98 @@
+"""Frames side by side: what V sees, makes of it, and gets wrong.
+
+Pictures are uint8 [64, 64, 3]. Every function returns a matplotlib Figure unless it says so.
+"""
+
+import numpy as np
+
+from awm.errors import AwmError
+from awm.figures.theme import HEAT, MUTED, WIDTH, bare, figure
+
+
+def frame_grid(rows, titles=None, column_titles=None, notes=None):
+    """Frames in rows: `rows` is a list of uint8 arrays [n, 64, 64, 3], each with its title.
+
+    `notes` may hold a word for each picture of each row, written under it ([row][column]).
+    """
+    rows = [np.asarray(row) for row in rows]
+    columns = max(len(row) for row in rows)
+    label = 0.95 if titles else 0.05
+    side = (WIDTH - label) / columns
+    under = 0.2 if notes else 0.05
+    top = 0.25 if column_titles else 0.03
+    height = top + len(rows) * (side - 0.05 + under)
+    fig = figure(height)
+    fig.set_layout_engine("none")
+    for i, row in enumerate(rows):
+        bottom = height - top - (i + 1) * (side - 0.05 + under) + under
+        for j, picture in enumerate(row):
+            axes = fig.add_axes(
+                (
+                    (label + j * side) / WIDTH,
+                    bottom / height,
+                    (side - 0.05) / WIDTH,
+                    (side - 0.05) / height,
+                )
+            )
+            axes.imshow(picture)
+            bare(axes)
+            if column_titles and i == 0:
+                axes.set_title(column_titles[j], loc="center", fontsize=7.5, weight="normal", pad=3)
+            if notes and notes[i]:
+                axes.text(0.5, -0.03, notes[i][j], transform=axes.transAxes, ha="center", va="top",
+                          fontsize=7, color=MUTED)  # fmt: skip
+        if titles:
+            middle = bottom + (side - 0.05) / 2
+            fig.text(
+                (label - 0.08) / WIDTH, middle / height, titles[i], ha="right", va="center",
+                fontsize=8,
+            )  # fmt: skip
+    return fig
+
+
+def reconstruction_pairs(originals, reconstructions):
+    """Frames, what V makes of them, and where it errs; both are uint8 [n, 64, 64, 3].
+
+    The number under a column is its squared error, summed over pixels and channels in [0, 1].
+    """
+    originals, reconstructions = np.asarray(originals), np.asarray(reconstructions)
+    if originals.shape != reconstructions.shape:
+        raise AwmError(
+            f"There are {len(originals)} originals and {len(reconstructions)} reconstructions. "
+            "Pass one reconstruction a frame."
+        )
+    errors = squared_error(originals, reconstructions)
+    totals = errors.sum(axis=(1, 2))
+    notes = [f"{total:.1f}" for total in totals]
+    return frame_grid(
+        [originals, reconstructions, error_picture(errors)],
+        ["original", "reconstruction", "squared\nerror"],
+        notes=[None, None, notes],
+    )
+
+
+def squared_error(original, reconstruction):
+    """Squared difference of uint8 pictures [..., H, W, 3] in units of [0, 1], channels summed."""
+    difference = (np.asarray(original, np.float32) - np.asarray(reconstruction, np.float32)) / 255
+    return (difference**2).sum(axis=-1)
+
+
+def error_picture(errors, most=0.5):
+    """Squared errors [..., H, W] as uint8 [..., H, W, 3]: black is none, bright `most` or more."""
+    # The root, so that the small errors that most of the picture has can be seen at all.
+    return HEAT(np.sqrt(np.clip(errors / most, 0, 1)), bytes=True)[..., :3]
+
+
+def latent_traversal(images, dims=None, values=None, kl=None):
+    """What each latent does: `images` uint8 [dims, steps, 64, 64, 3], one row a latent.
+
+    `dims` are the latents' numbers, `values` [steps] what they were set to, `kl` [dims] the
+    nats that each carries.
+    """
+    images = np.asarray(images)
+    dims = range(len(images)) if dims is None else dims
+    titles = [f"$z_{{{dim}}}$" for dim in dims]
+    if kl is not None:
+        titles = [f"{title}\n{nats:.1f} nats" for title, nats in zip(titles, kl, strict=True)]
+    columns = None if values is None else [f"{value:+.1f}" for value in values]
+    return frame_grid(list(images), titles, columns)

@@ -1,0 +1,406 @@
+"""Plots of what was collected, learned and evolved.
+
+Every function takes plain data, as the stages' manifests and logs hold it, and returns a
+matplotlib Figure for `figures.save`. Models keep their colour from figure to figure.
+"""
+
+import numpy as np
+from matplotlib.ticker import LogLocator, MaxNLocator, PercentFormatter
+
+from awm.errors import AwmError
+from awm.figures.theme import (
+    BLUE,
+    COLORS,
+    FAINT,
+    GREY,
+    INK,
+    MUTED,
+    VERMILION,
+    WIDTH,
+    bare,
+    figure,
+    model_color,
+    model_label,
+    panels,
+    tint,
+)
+
+#: Half the width of CarRacing's road, metres.
+ROAD = 40 / 6
+#: A return of this many is what "solved" means on CarRacing (mean of 100 trials).
+SOLVED = 900
+
+
+def learning_curves(
+    history, keys, ylabel, xlabel="updates", x="update", colors=None, title="", log=False
+):
+    """Lines of a training run.
+
+    `history` is a list of dicts; `keys` one key, a list, or {key: legend}. Entries without a key
+    are left out of its line; a key that starts with "validation" gets marks, since it is
+    measured now and then, and a training loss, measured at every update, a thinner line.
+    """
+    names = {keys: None} if isinstance(keys, str) else dict.fromkeys(keys)
+    names.update(keys if isinstance(keys, dict) else {})
+    fig = figure(3.0)
+    axes = fig.subplots()
+    for position, (key, name) in enumerate(names.items()):
+        name = name or key.replace("_", " ")
+        color = (colors or {}).get(key) or (INK if key.startswith("validation") else None)
+        _curve(axes, history, key, name, color or f"C{position}", x)
+    axes.set(xlabel=xlabel, ylabel=ylabel, title=title)
+    if log:
+        axes.set_yscale("log")
+    _finish(fig, axes, legend=len(names) > 1)
+    return fig
+
+
+def vae_losses(history, split="both", references=None):
+    """V's loss, its two terms apart: summed squared error, and KL divergence.
+
+    `history` is V's manifest's; `split` is "train", "validation" or "both"; `references` are
+    dashed levels of the squared error, {label: value}. The error is summed over 64 × 64 × 3
+    values in [0, 1], a frame; the KL is nats a frame.
+    """
+    splits = ("train", "validation") if split == "both" else (split,)
+    fig, ((left, right),) = panels(1, 2, 2.9)
+    for axes, term, title, unit in (
+        (left, "reconstruction", "Reconstruction", "summed squared error a frame"),
+        (right, "kl", "Information kept", "KL divergence (nats a frame)"),
+    ):
+        for part in splits:
+            color = COLORS["V"] if part == "train" else INK
+            _curve(axes, history, f"{part}_{term}", _SPLITS[part], color, "update")
+        axes.set(xlabel="updates", ylabel=unit, title=title)
+        _finish(fig, axes)
+    # The first updates, from hundreds down, would leave the rest a flat line.
+    left.set_yscale("log")
+    left.yaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 5, 7)))
+    left.yaxis.set_major_formatter("{x:g}")
+    left.minorticks_off()
+    right.set_ylim(bottom=0)
+    _levels(left, references or {})
+    if len(splits) > 1:
+        fig.legend(*left.get_legend_handles_labels(), loc="outside upper right", ncols=2)
+    return fig
+
+
+def mdn_rnn_learning_curves(histories, baselines=None, key="nll", ylabel=None):
+    """M's learning curves, one colour a model, against levels that a reader can interpret.
+
+    `histories` is {model: history} with `train_<key>` and `validation_<key>` in its entries;
+    `baselines` is {label: value}, drawn as dashed levels. Training is a thin line, validation,
+    on held-out episodes, a thick one with marks.
+    """
+    fig = figure(3.4)
+    axes = fig.subplots()
+    for model, history in histories.items():
+        color = model_color(model)
+        _curve(axes, history, f"train_{key}", None, tint(color, 0.55), "update", thin=True)
+        _curve(axes, history, f"validation_{key}", model_label(model), color, "update")
+    # The axis shows where the curves settle, and the baselines within reach; not the first drop.
+    settled = [
+        entry[name]
+        for history in histories.values()
+        for name in (f"train_{key}", f"validation_{key}")
+        for entry in history[len(history) // 25 :]
+        if entry.get(name) is not None
+    ]
+    if settled:
+        values = [*settled, *(baselines or {}).values()]
+        margin = 0.06 * (max(values) - min(values)) or 1.0
+        axes.set_ylim(min(values) - margin, max(values) + margin)
+    axes.set(xlabel="updates", ylabel=ylabel or "negative log-likelihood (nats a step)")
+    _levels(axes, baselines or {})
+    _finish(fig, axes)
+    fig.legend(loc="outside upper left", ncols=2 if len(histories) > 2 else len(histories) or 1)
+    axes.text(1, 1.015, "thin: training · thick: held-out episodes", transform=axes.transAxes,
+              ha="right", va="bottom", fontsize=7, color=MUTED)  # fmt: skip
+    return fig
+
+
+def kl_per_dimension(kl, threshold=0.1):
+    """How much each latent says, sorted: `kl` [z_size], nats, mean over frames.
+
+    Latents above `threshold` nats are informative; the others are the prior's noise.
+    """
+    kl = np.asarray(kl, float)
+    order = np.argsort(-kl)
+    informative = kl[order] > threshold
+    fig = figure(2.6)
+    axes = fig.subplots()
+    axes.bar(
+        range(len(kl)), kl[order], width=0.78,
+        color=np.where(informative, COLORS["V"], FAINT),
+    )  # fmt: skip
+    axes.axhline(threshold, color=MUTED, linewidth=1, linestyle=(0, (4, 3)))
+    axes.annotate(
+        f"informative: more than {threshold:g} nats", (len(kl) - 0.4, threshold), (0, 3),
+        textcoords="offset points", ha="right", va="bottom", fontsize=7.5, color=MUTED,
+    )  # fmt: skip
+    axes.text(0.99, 0.97, f"{informative.sum()} of {len(kl)} latents carry {kl.sum():.1f} nats"
+              if informative.all() else
+              f"{informative.sum()} of {len(kl)} latents are informative and carry "
+              f"{kl[order][informative].sum():.1f} of {kl.sum():.1f} nats",
+              transform=axes.transAxes, ha="right", va="top")  # fmt: skip
+    axes.set_xticks(range(len(kl)), order, fontsize=6.5)
+    axes.set(xlabel="latent", ylabel="KL divergence (nats)", xlim=(-0.7, len(kl) - 0.3))
+    axes.grid(False, axis="x")
+    return fig
+
+
+def data_coverage(drivers):
+    """What the rollouts cover, a row a driver, in small multiples.
+
+    `drivers` is {driver: {"speed": [n] m/s, "steering": [n] in [-1, 1], "off_road": share of
+    frames in [0, 1], "frames": count, ...}}; other arrays get a histogram, and other shares a
+    bar, under their own names.
+    """
+    if not drivers:
+        raise AwmError("There is no driver to show. Collect rollouts first: `awm collect`.")
+    keys = list(dict.fromkeys(key for table in drivers.values() for key in table))
+    arrays = [key for key in keys if any(np.ndim(table.get(key, 0)) for table in drivers.values())]
+    shares = [key for key in keys if key not in arrays and key not in ("frames", "episodes")]
+    widths = [*(1.0 for _ in arrays), *(0.62 for _ in shares)]
+    fig, grid = panels(
+        len(drivers), len(widths), 0.62 + 0.82 * len(drivers), gridspec_kw={"width_ratios": widths}
+    )
+    edges = {}
+    for key in arrays:
+        values = np.concatenate([np.ravel(table.get(key, ())) for table in drivers.values()])
+        low, high = (values.min(), values.max()) if len(values) else (0, 1)
+        if key in _RANGES:
+            low, high = _RANGES[key]
+        elif low >= 0:
+            low, high = 0, np.quantile(values, 0.999)
+        edges[key] = np.linspace(low, high if high > low else low + 1, 41)
+    for i, (driver, table) in enumerate(drivers.items()):
+        last = i == len(drivers) - 1
+        for axes, key in zip(grid[i], arrays, strict=False):
+            values = np.clip(np.ravel(table.get(key, ())), edges[key][0], edges[key][-1])
+            weights = np.full(len(values), 1 / max(1, len(values)))
+            axes.hist(values, edges[key], weights=weights, color=tint(BLUE, 0.75))
+            axes.set_yticks([])
+            axes.spines["left"].set_visible(False)
+            axes.set_xlim(edges[key][0], edges[key][-1])
+            if len(values):
+                axes.axvline(values.mean(), color=INK, linewidth=1)
+            _small(axes, last, _AXES.get(key, key.replace("_", " ")))
+        for axes, key in zip(grid[i, len(arrays) :], shares, strict=True):
+            share = table.get(key, 0.0)
+            axes.barh([0], [1], color=tint(GREY, 0.15), height=0.5)
+            axes.barh([0], [share], color=tint(VERMILION, 0.85), height=0.5)
+            axes.text(0, 0.42, f"{share:.1%}" if share < 0.1 else f"{share:.0%}", fontsize=7.5,
+                      va="bottom", color=INK)  # fmt: skip
+            axes.set(xlim=(0, 1), ylim=(-0.7, 1.3), yticks=[])
+            axes.xaxis.set_major_formatter(PercentFormatter(1, 0))
+            axes.set_xticks([0, 0.5, 1])
+            axes.grid(False)
+            axes.spines["left"].set_visible(False)
+            _small(axes, last, _AXES.get(key, key.replace("_", " ")))
+        count = f"\n{table['frames']:,} frames" if "frames" in table else ""
+        grid[i, 0].set_ylabel(
+            f"{driver}{count}", rotation=0, ha="right", va="center", fontsize=7.5, labelpad=8
+        )
+    return fig
+
+
+def tracks(lines, titles=None, columns=5):
+    """Race tracks from above, all at one scale: `lines` is a list of centre lines [n, 2], metres.
+
+    The dot is the start; the road is as wide as it is.
+    """
+    lines = [np.asarray(line, float) for line in lines]
+    columns = min(columns, len(lines))
+    rows = -(-len(lines) // columns)
+    side = WIDTH / columns
+    fig, grid = panels(rows, columns, rows * side * (0.98 if titles is None else 1.08))
+    centres = [(line.min(axis=0) + line.max(axis=0)) / 2 for line in lines]
+    reach = 1.08 * max(np.abs(line - c).max() for line, c in zip(lines, centres, strict=True))
+    for i, axes in enumerate(grid.flat):
+        bare(axes)
+        if i >= len(lines):
+            continue
+        loop = np.concatenate([lines[i], lines[i][:1]]) - centres[i]
+        axes.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal")
+        # Points of line width for the road's metres.
+        points = 2 * ROAD / (2 * reach) * side * 72 * 0.94
+        axes.plot(*loop.T, color=tint(INK, 0.55), linewidth=max(1.2, points))
+        axes.plot(*loop[0], "o", color=VERMILION, markersize=4)
+        if titles:
+            axes.set_title(titles[i], fontsize=7.5, weight="normal", loc="center", pad=2)
+    scale = 100 if reach > 120 else 50
+    corner = grid.flat[min(len(lines), rows * columns) - 1]
+    start, level = reach * 0.95 - scale, -reach * 0.97
+    corner.plot([start, start + scale], [level, level], color=INK, linewidth=1.5)
+    corner.text(start + scale / 2, level + 0.03 * reach, f"{scale} m", ha="center", va="bottom",
+                fontsize=7)  # fmt: skip
+    return fig
+
+
+def controller_training(logs, x="steps", solved=SOLVED):
+    """Evolution: `logs` is {model: generations as in log.jsonl}, against real steps.
+
+    The thick line with marks is the agent, the distribution's mean, on validation tracks; the
+    thin line is the population's average and the band its best and worst, on the generation's.
+    With one model, a second panel shows the step size sigma.
+    """
+    if not logs:
+        raise AwmError("There is no evolution to show. Evolve a controller first: `awm evolve`.")
+    single = len(logs) == 1
+    if single:
+        fig, ((axes,), (below,)) = panels(
+            2, 1, 4.3, sharex=True, gridspec_kw={"height_ratios": [4, 1]}
+        )
+    else:
+        fig = figure(3.6)
+        axes = fig.subplots()
+    largest = max(_numbers(log, x)[-1] for log in logs.values() if log)
+    unit, word = (1e6, "million ") if x == "steps" and largest >= 5e5 else (1, "")
+    for model, log in logs.items():
+        color = model_color(model)
+        at = _numbers(log, x) / unit
+        if single:
+            axes.fill_between(at, _numbers(log, "worst"), _numbers(log, "best"), linewidth=0,
+                              color=tint(color, 0.13), label="population, best to worst")  # fmt: skip
+        axes.plot(at, _numbers(log, "mean"), color=tint(color, 0.6), linewidth=1,
+                  label="population's average" if single else None)  # fmt: skip
+        checked = [entry for entry in log if entry.get("validation") is not None]
+        name = "the agent (distribution's mean), validation tracks" if single else None
+        axes.plot(_numbers(checked, x) / unit, _numbers(checked, "validation"), "o-", color=color,
+                  markersize=4, markeredgecolor="white", markeredgewidth=0.7,
+                  label=name or model_label(model))  # fmt: skip
+        if single:
+            below.plot(at, _numbers(log, "sigma"), color=color, linewidth=1.4)
+            below.set(ylabel="sigma", ylim=(0, None))
+            below.yaxis.set_major_locator(MaxNLocator(3))
+    if solved is not None:
+        _levels(axes, {f"solved: {solved}": solved})
+    axes.set_ylabel("return an episode")
+    names = {"steps": f"{word}steps on the track", "generation": "generation", "seconds": "seconds"}
+    (below if single else axes).set_xlabel(names.get(x, x))
+    _finish(fig, axes, extra=below if single else None)
+    fig.legend(loc="outside upper left", ncols=1 if single else min(3, len(logs)))
+    return fig
+
+
+def returns_comparison(evaluations, published=None, solved=SOLVED):
+    """Every return of every controller, with its mean and 95 % confidence interval.
+
+    `evaluations` are what `awm.evaluation.evaluate` writes; `published` is {label: (mean,
+    deviation)}, drawn below as reported by their authors, on CarRacing-v0.
+    """
+    published = published or {}
+    if not evaluations:
+        raise AwmError("There is nothing to compare. Evaluate a controller: `awm evaluate`.")
+    several = len({evaluation.get("frames", "fast") for evaluation in evaluations}) > 1
+    rows = len(evaluations) + len(published)
+    fig = figure(0.75 + 0.46 * rows)
+    axes = fig.subplots()
+    labels = []
+    for row, evaluation in enumerate(evaluations):
+        returns = np.asarray(evaluation["returns"], float)
+        color = model_color(evaluation["controller"])
+        # The same scatter every time, so that an unchanged result is an unchanged picture.
+        jitter = np.random.default_rng(row).uniform(-0.22, 0.22, len(returns))
+        axes.scatter(returns, row + jitter, s=9, color=tint(color, 0.6), linewidth=0, alpha=0.75)
+        median = np.median(returns)
+        axes.plot([median, median], [row - 0.3, row + 0.3], color=color, linewidth=1.6)
+        low, high = evaluation.get("ci95") or (returns.mean(), returns.mean())
+        axes.plot([low, high], [row, row], color=INK, linewidth=2.2, zorder=4)
+        axes.plot(returns.mean(), row, "D", color=INK, markersize=5, zorder=5,
+                  markeredgecolor="white", markeredgewidth=0.8)  # fmt: skip
+        name = model_label(evaluation["controller"])
+        frames = f", {evaluation['frames']} frames" if several and "frames" in evaluation else ""
+        labels.append(f"{name}\n{len(returns)} episodes{frames}")
+        deviation = evaluation.get("std", returns.std())
+        _beside(axes, row, f"{returns.mean():.0f} ± {deviation:.0f}")
+    for row, (name, (mean, deviation)) in enumerate(published.items(), len(evaluations)):
+        axes.plot([mean - deviation, mean + deviation], [row, row], color=FAINT, linewidth=2.2)
+        axes.plot(mean, row, "D", color="white", markeredgecolor=MUTED, markersize=5)
+        labels.append(f"{name}\npublished")
+        _beside(axes, row, f"{mean:.0f} ± {deviation:.0f}")
+    if published:
+        axes.axhline(len(evaluations) - 0.5, color=FAINT, linewidth=0.8)
+    if solved is not None:
+        axes.axvline(solved, color=MUTED, linewidth=1, linestyle=(0, (4, 3)))
+        axes.annotate(f"solved: {solved}", (solved, rows - 0.5), (-4, 3), fontsize=7,
+                      textcoords="offset points", color=MUTED, ha="right", va="bottom")  # fmt: skip
+    axes.set_yticks(range(rows), labels, fontsize=7.5)
+    axes.set(ylim=(-0.6, rows - 0.4), xlabel="return an episode")
+    axes.invert_yaxis()
+    axes.grid(False, axis="y")
+    axes.tick_params(axis="y", labelcolor=INK)
+    axes.text(0, 1.02, "diamond: mean with 95 % interval · bar: median · dots: episodes",
+              transform=axes.transAxes, va="bottom", fontsize=7, color=MUTED)  # fmt: skip
+    return fig
+
+
+_SPLITS = {"train": "training", "validation": "held-out episodes"}
+_AXES = {
+    "speed": "speed (m/s)",
+    "steering": "steering (left −1, right 1)",
+    "gas": "gas",
+    "brake": "brake",
+    "off_road": "frames off the road",
+    "reward": "reward a step",
+    "return": "return an episode",
+}
+_RANGES = {"steering": (-1, 1), "gas": (0, 1), "brake": (0, 1)}
+
+
+def _numbers(history, key) -> np.ndarray:
+    return np.array([entry[key] for entry in history], float)
+
+
+def _curve(axes, history, key, name, color, x, thin=None) -> None:
+    """One line of a history: what is measured now and then gets marks."""
+    entries = [entry for entry in history if entry.get(key) is not None]
+    at, values = _numbers(entries, x), _numbers(entries, key)
+    validation = key.startswith("validation") or "_validation" in key
+    thin = not validation if thin is None else thin
+    if not validation and len(values) > 200:
+        # Hundreds of noisy updates: the eye wants their trend, the reader may doubt it.
+        axes.plot(at, values, color=tint(color, 0.3), linewidth=0.6)
+        window = len(values) // 60
+        kernel = np.ones(window) / window
+        padded = np.pad(values, (window // 2, window - 1 - window // 2), mode="edge")
+        values = np.convolve(padded, kernel, mode="valid")
+    marks = {"marker": "o", "markersize": 3.4, "markevery": max(1, len(values) // 25)}
+    axes.plot(at, values, color=color, label=name, linewidth=1.1 if thin else 1.8,
+              **(marks if validation else {}))  # fmt: skip
+
+
+def _levels(axes, levels) -> None:
+    """Dashed levels with their names above them, at the right edge."""
+    for label, value in levels.items():
+        axes.axhline(value, color=MUTED, linewidth=1, linestyle=(0, (4, 3)), zorder=1)
+        axes.annotate(
+            label, (1, value), (-2, 2), xycoords=("axes fraction", "data"), fontsize=7.2,
+            textcoords="offset points", ha="right", va="bottom", color=MUTED,
+        )  # fmt: skip
+
+
+def _finish(fig, axes, legend=False, extra=None) -> None:
+    for one in (axes, extra) if extra is not None else (axes,):
+        one.margins(x=0.02)
+        one.grid(False, axis="x")
+        one.xaxis.set_major_locator(MaxNLocator(6))
+    if fig is not None and extra is not None:
+        fig.align_ylabels([axes, extra])
+    if legend:
+        axes.legend(ncols=3, loc="lower left", bbox_to_anchor=(0, 1), borderaxespad=0.2)
+
+
+def _small(axes, last: bool, label: str) -> None:
+    """Ticks and label of a small multiple: only the last row has them."""
+    axes.xaxis.set_major_locator(MaxNLocator(4)) if not axes.get_xticks().size else None
+    axes.tick_params(axis="x", labelsize=7, labelbottom=last)
+    if last:
+        axes.set_xlabel(label, fontsize=7.5)
+
+
+def _beside(axes, row: float, text: str) -> None:
+    """A number to the right of a row."""
+    axes.annotate(text, (1, row), (6, 0), xycoords=("axes fraction", "data"), va="center",
+                  textcoords="offset points", fontsize=8, annotation_clip=False)  # fmt: skip

@@ -1,0 +1,418 @@
+"""M: the LSTM with a mixture-density head that models p(z', reward, end | z, a, h).
+
+Ha & Schmidhuber 2018, appendix A.2; Bishop 1994 for mixture density networks; Graves 2013 for
+their use with an LSTM. Everything about M is here: the network, its likelihood, its training and
+how it is loaded. What it may attend to is in `awm.attention`.
+"""
+
+import math
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from tqdm.auto import tqdm
+
+from awm import config, dataset, provenance, weights
+from awm.attention import (
+    CONTEXT_SIZE,
+    AdditiveAttention,
+    FeatureAttention,
+    Items,
+    empty_memory,
+    remember,
+)
+from awm.config import ATTENTIONS, Profile, get_profile
+from awm.errors import AwmError
+from awm.vae import VAE, sample
+
+ACTION_SIZE = 3
+
+#: Leaving the field costs 100 at once and ends the episode: the end is the done head's to
+#: predict, so the reward head learns rewards no smaller than this.
+SMALLEST_REWARD = -1.0
+
+_CHECKPOINT_EVERY = 200
+_VALIDATE_EVERY = 40
+_GRADIENT_NORM = 1.0
+_LOG_SIGMA = (-7.0, 3.0)
+
+
+@dataclass(frozen=True)
+class State:
+    """M's recurrent state: `h` and `c` `[batch, hidden]`; `memory` is temporal attention's.
+
+    C sees `h`.
+    """
+
+    h: Tensor
+    c: Tensor
+    memory: Items | None = None
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What M expects next: per latent a mixture of Gaussians `[..., z, mixtures]`, and more.
+
+    `reward` `[...]` in CarRacing's units, `done_logit` `[...]` for the episode's end.
+    """
+
+    log_pi: Tensor
+    mu: Tensor
+    log_sigma: Tensor
+    reward: Tensor
+    done_logit: Tensor
+
+    def nll(self, z: Tensor) -> Tensor:
+        """Exact negative log-likelihood of z `[..., z]` in nats, for each latent `[..., z]`."""
+        standard = (z[..., None] - self.mu) * torch.exp(-self.log_sigma)
+        log_normal = -0.5 * (standard.square() + math.log(2 * math.pi)) - self.log_sigma
+        return -torch.logsumexp(self.log_pi + log_normal, dim=-1)
+
+    def sample(self, temperature: float = 1.0, generator: torch.Generator | None = None) -> Tensor:
+        """z' `[..., z]`. Mixture logits are divided by the temperature, variances multiplied.
+
+        (Ha & Schmidhuber 2018, section 4.) Raises AwmError unless the temperature is positive.
+        """
+        if not temperature > 0:
+            raise AwmError(f"A temperature must be positive, not {temperature}.")
+        # Gumbel-max draws from softmax(logits) without building a distribution object.
+        uniform = torch.rand(self.log_pi.shape, generator=generator).clamp_(1e-12, 1 - 1e-7)
+        choice = (self.log_pi / temperature - torch.log(-torch.log(uniform))).argmax(-1, keepdim=True)
+        mu = self.mu.gather(-1, choice).squeeze(-1)
+        sigma = self.log_sigma.gather(-1, choice).squeeze(-1).exp()
+        noise = torch.empty_like(mu).normal_(generator=generator)
+        return mu + sigma * math.sqrt(temperature) * noise
+
+    def mean(self) -> Tensor:
+        """The mixture's mean `[..., z]`."""
+        return (self.log_pi.exp() * self.mu).sum(-1)
+
+
+class MDNRNN(nn.Module):
+    """LSTM over [z, a] (and a context, if attentive) with a mixture-density head.
+
+    Args:
+        attention: `"none"`, `"feature"`, `"spatial"` or `"temporal"`.
+    """
+
+    def __init__(
+        self, attention: str = "none", z_size: int = 32, hidden_size: int = 256, mixtures: int = 5
+    ):
+        super().__init__()
+        if attention not in ATTENTIONS:
+            raise AwmError(
+                f"There is no attention {attention!r}. Choose one of: {', '.join(ATTENTIONS)}."
+            )
+        self.kind = attention
+        self.z_size, self.hidden_size, self.mixtures = z_size, hidden_size, mixtures
+        self.manifest: dict = {}
+        entries = z_size + ACTION_SIZE
+        match attention:
+            case "none":
+                self.attention = None
+            case "feature":
+                self.attention = FeatureAttention(entries, hidden_size)
+            case "spatial":
+                self.attention = AdditiveAttention(VAE.map_shape[1], hidden_size)
+            case "temporal":
+                self.attention = AdditiveAttention(hidden_size, hidden_size)
+        context = CONTEXT_SIZE if self.attention else 0
+        self.lstm = nn.LSTM(entries + context, hidden_size, batch_first=True)
+        self.head = nn.Linear(hidden_size, 3 * mixtures * z_size + 2)
+
+    @property
+    def needs_map(self) -> bool:
+        """Whether a step needs V's map of the frame beside z."""
+        return self.kind == "spatial"
+
+    def initial_state(self, batch: int) -> State:
+        """The state before the first step of an episode."""
+        zeros = torch.zeros(batch, self.hidden_size)
+        memory = empty_memory(batch) if self.kind == "temporal" else None
+        return State(zeros, zeros, memory)
+
+    def step(
+        self, z: Tensor, action: Tensor, state: State, frame_map: Tensor | None = None
+    ) -> tuple[State, Tensor | None]:
+        """One step: z `[batch, z]`, action `[batch, 3]`, V's map `[batch, 36, 128]` if spatial.
+
+        Returns the new state and the attention weights `[batch, items]` (None if not attentive).
+        """
+        entries = torch.cat([z, action], dim=-1)
+        return self._step(entries, state, self._items(entries, frame_map))
+
+    def forward(self, z: Tensor, action: Tensor, maps: Tensor | None = None):
+        """Whole sequences from the initial state, `[batch, time, ...]`.
+
+        Returns the hidden states after each step `[batch, time, hidden]` and the attention
+        weights `[batch, time, items]` (None if not attentive).
+        """
+        entries = torch.cat([z, action], dim=-1)
+        if self.attention is None:
+            return self.lstm(entries)[0], None
+        items = self._items(entries, maps)
+        items = items.steps() if items else [None] * z.shape[1]
+        state = self.initial_state(len(z))
+        hidden, all_weights = [], []
+        for x, step_items in zip(entries.unbind(1), items, strict=True):
+            state, step_weights = self._step(x, state, step_items)
+            hidden.append(state.h)
+            all_weights.append(step_weights)
+        return torch.stack(hidden, dim=1), torch.stack(all_weights, dim=1)
+
+    def predict(self, h: Tensor) -> Prediction:
+        """What hidden states `[..., hidden]` say comes next."""
+        out = self.head(h)
+        reward, done_logit = out[..., -2], out[..., -1]
+        shape = (*h.shape[:-1], 3, self.z_size, self.mixtures)
+        logits, mu, log_sigma = out[..., :-2].reshape(shape).unbind(-3)
+        log_pi = torch.log_softmax(logits, dim=-1)
+        return Prediction(log_pi, mu, log_sigma.clamp(*_LOG_SIGMA), reward, done_logit)
+
+    def _items(self, entries: Tensor, maps: Tensor | None) -> Items | None:
+        match self.kind:
+            case "feature":
+                return self.attention.items(entries)
+            case "spatial":
+                if maps is None:
+                    raise AwmError("Spatial attention needs V's maps: encode with `with_map=True`.")
+                return self.attention.items(maps)
+        return None
+
+    def _step(self, entries: Tensor, state: State, items: Items | None):
+        context_weights = None
+        if self.attention is not None:
+            # The query is the state *before* the step; the context then takes part in the step.
+            context, context_weights = self.attention(items or state.memory, state.h)
+            entries = torch.cat([entries, context], dim=-1)
+        lstm = self.lstm
+        h, c = torch.lstm_cell(
+            entries,
+            (state.h, state.c),
+            lstm.weight_ih_l0,
+            lstm.weight_hh_l0,
+            lstm.bias_ih_l0,
+            lstm.bias_hh_l0,
+        )
+        memory = state.memory and remember(self.attention, state.memory, h)
+        return replace(state, h=h, c=c, memory=memory), context_weights
+
+
+@dataclass(frozen=True)
+class Sequences:
+    """A batch for training: z has one entry more than the rest, which is z' of the last step.
+
+    `z` `[batch, time + 1, z]`, `action` `[batch, time, 3]`, `reward` and `done` `[batch, time]`,
+    `maps` `[batch, time, 36, 128]` or None, `mask` `[batch, time]`: 1 where there is a step.
+    """
+
+    z: Tensor
+    action: Tensor
+    reward: Tensor
+    done: Tensor
+    maps: Tensor | None
+    mask: Tensor
+
+
+class SequenceData:
+    """Cuts sequences out of a profile's latents; z is sampled anew from V's posterior each time."""
+
+    def __init__(self, profile: Profile, rollouts: dataset.Rollouts, latents: dataset.Latents):
+        self.length = profile.sequence_length
+        self.rollouts, self.latents = rollouts, latents
+        self.actions = rollouts.column("actions")
+        self.rewards = rollouts.column("rewards")
+
+    def cut(self, windows, with_maps: bool, rng: np.random.Generator) -> Sequences:
+        """Sequences that start at `windows`, pairs of (episode, first step)."""
+        count, length, z_size = len(windows), self.length, self.latents.mu.shape[-1]
+        z = np.zeros((count, length + 1, z_size), np.float32)
+        action = np.zeros((count, length, ACTION_SIZE), np.float32)
+        reward, done, mask = np.zeros((3, count, length), np.float32)
+        shape = (count, length, *VAE.map_shape)
+        maps = np.zeros(shape, np.float16) if with_maps else None
+        for i, (episode, start) in enumerate(windows):
+            total = int(self.rollouts.lengths[episode])
+            n = min(length, total - start)
+            span = slice(start, start + n + 1)
+            mu, logvar = self.latents.mu[episode, span], self.latents.logvar[episode, span]
+            noise = rng.standard_normal(mu.shape, dtype=np.float32)
+            z[i, : n + 1] = mu + np.exp(0.5 * logvar) * noise
+            action[i, :n] = self.actions[episode][start : start + n]
+            reward[i, :n] = self.rewards[episode][start : start + n]
+            mask[i, :n] = 1
+            # An episode shorter than its limit has ended; at the limit it was merely cut.
+            done[i, n - 1] = start + n == total and total < self.latents.mu.shape[1] - 1
+            if with_maps:
+                maps[i, :n] = self.latents.maps[episode, start : start + n]
+        return Sequences(
+            torch.from_numpy(z),
+            torch.from_numpy(action),
+            torch.from_numpy(reward).clamp(min=SMALLEST_REWARD),
+            torch.from_numpy(done),
+            None if maps is None else torch.from_numpy(maps).float(),
+            torch.from_numpy(mask),
+        )
+
+    def training_batch(self, batch: int, with_maps: bool, seed: int, update: int) -> Sequences:
+        """Batch number `update`: random windows of random training episodes."""
+        rng = np.random.default_rng((seed, update))
+        episodes = rng.choice(self.rollouts.indices("train"), size=batch)
+        windows = [
+            (e, rng.integers(max(1, self.rollouts.lengths[e] - self.length + 1))) for e in episodes
+        ]
+        return self.cut(windows, with_maps, rng)
+
+    def held_out(self, split: str, with_maps: bool, batch: int = 32):
+        """Batches that cover every episode of a split once, the same z every time."""
+        rng = np.random.default_rng(0)
+        windows = [
+            (e, start)
+            for e in self.rollouts.indices(split)
+            for start in range(0, int(self.rollouts.lengths[e]), self.length)
+        ]
+        for i in range(0, len(windows), batch):
+            yield self.cut(windows[i : i + batch], with_maps, rng)
+
+
+def losses(model: MDNRNN, data: Sequences) -> dict[str, Tensor]:
+    """Sums over the batch's steps: `nll` nats `[z]`, `reward` squared error, `done` nats, `steps`."""
+    hidden, _ = model(data.z[:, :-1], data.action, data.maps)
+    expected = model.predict(hidden)
+    done = F.binary_cross_entropy_with_logits(expected.done_logit, data.done, reduction="none")
+    return {
+        "nll": (expected.nll(data.z[:, 1:]) * data.mask[..., None]).sum((0, 1)),
+        "reward": ((expected.reward - data.reward).square() * data.mask).sum(),
+        "done": (done * data.mask).sum(),
+        "steps": data.mask.sum(),
+    }
+
+
+@torch.inference_mode()
+def validate(model: MDNRNN, data: SequenceData, split: str = "validation") -> dict:
+    """Losses on held-out episodes without a step of training, averages over steps.
+
+    `nll` nats over all latents, `nll_per_latent`, `reward_r2` (1 is perfect, 0 is the mean),
+    `done` nats.
+    """
+    sums, rewards = None, []
+    for batch in data.held_out(split, model.needs_map):
+        terms = losses(model, batch)
+        sums = terms if sums is None else {name: sums[name] + terms[name] for name in sums}
+        rewards.append(batch.reward[batch.mask > 0])
+    steps = float(sums["steps"])
+    per_latent = (sums["nll"] / steps).tolist()
+    variance = float(torch.cat(rewards).var(unbiased=False))
+    return {
+        "nll": sum(per_latent),
+        "nll_per_latent": per_latent,
+        "reward_r2": 1 - float(sums["reward"]) / steps / max(variance, 1e-9),
+        "done": float(sums["done"]) / steps,
+    }
+
+
+def path_of(profile: Profile, model: str) -> Path:
+    """Where a profile's M lies; `model` is an attention or `"untrained"`."""
+    return config.data_dir(profile) / f"mdn_rnn-{model}.safetensors"
+
+
+def build(profile: Profile, model: str) -> MDNRNN:
+    """M with fresh weights from the profile's seed. `"untrained"` is plain."""
+    torch.manual_seed(profile.seed)
+    kind = "none" if model == "untrained" else model
+    return MDNRNN(kind, profile.z_size, profile.hidden_size, profile.mixtures)
+
+
+def load(profile: Profile | str, model: str = "none") -> MDNRNN:
+    """A trained M of a profile, ready to step. AwmError if there is none or it is damaged."""
+    profile = get_profile(profile)
+    m = build(profile, model)
+    remedy = (
+        f"Run `awm train mdn-rnn --model {model} --profile {profile.name}` or notebooks 03 and 04."
+    )
+    m.manifest = weights.load_into(m, path_of(profile, model), remedy)
+    return m.eval().requires_grad_(False)
+
+
+def train(profile: Profile | str, model: str = "none") -> MDNRNN:
+    """Train M on a profile's latents; returns at once if trained, goes on if interrupted.
+
+    Args:
+        model: `"none"`, `"feature"`, `"spatial"`, `"temporal"`; or `"untrained"`, the control:
+            a plain LSTM that keeps its random weights while the head alone is trained.
+
+    The weights of the best validation likelihood are kept.
+    """
+    from awm import vae as v
+
+    profile = get_profile(profile)
+    path = path_of(profile, model)
+    m = build(profile, model)
+    if path.exists():
+        return load(profile, model)
+    rollouts = dataset.open_rollouts(profile)
+    vae = v.load(profile)
+    data = SequenceData(profile, rollouts, dataset.encode_latents(profile, vae))
+    source = {"rollouts": rollouts.hash, "vae": vae.manifest["hash"], "seed": profile.seed}
+    trained = m.head.parameters() if model == "untrained" else m.parameters()
+    optimizer = torch.optim.Adam(trained, lr=profile.mdn_learning_rate)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, profile.mdn_learning_rate, total_steps=profile.mdn_updates + 1
+    )
+    run = weights.Checkpoint(path, source)
+    update = run.resume(m, optimizer, schedule)
+    started, recent = time.perf_counter(), []
+    bar = tqdm(total=profile.mdn_updates, initial=update, unit="update", desc=f"M {model}")
+    while update < profile.mdn_updates:
+        batch = data.training_batch(profile.mdn_batch, m.needs_map, profile.seed, update)
+        sums = losses(m, batch)
+        loss = (sums["nll"].sum() + sums["reward"] + sums["done"]) / sums["steps"]
+        optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(m.parameters(), _GRADIENT_NORM)
+        optimizer.step()
+        schedule.step()
+        update += 1
+        terms = (sums["nll"].sum(), sums["reward"], sums["done"])
+        recent.append([term.item() / sums["steps"].item() for term in terms])
+        bar.update()
+        last = update == profile.mdn_updates
+        if update % 10 == 0 or last:
+            nll, reward, done = np.mean(recent, axis=0).tolist()
+            recent = []
+            entry = {
+                "update": update,
+                "train_nll": nll,
+                "train_reward_error": reward,
+                "train_done": done,
+                "seconds": round(run.seconds + time.perf_counter() - started, 1),
+            }
+            if update % _VALIDATE_EVERY == 0 or last:
+                found = validate(m, data)
+                entry |= {
+                    f"validation_{name}": found[name] for name in ("nll", "reward_r2", "done")
+                }
+                run.keep_if_best(m, found["nll"])
+            run.history.append(entry)
+            bar.set_postfix(nll=f"{nll:.2f}", validation=f"{run.best_score:.2f}")
+        if update % _CHECKPOINT_EVERY == 0 and not last:
+            run.save(m, optimizer, schedule, update, time.perf_counter() - started)
+    bar.close()
+    m.load_state_dict(run.best)
+    run.finish(
+        provenance.record(
+            profile,
+            model=model,
+            parameters=sum(p.numel() for p in m.parameters()),
+            wall_time_s=run.seconds + time.perf_counter() - started,
+            seeds={"weights": profile.seed},
+            sources=source,
+            test=validate(m, data, "test"),
+            history=run.history,
+        )
+    )
+    return load(profile, model)

@@ -1,0 +1,552 @@
+"""The HTML report: the story, and one page for every executed notebook.
+
+The prose is `report_template/story.md` (Markdown with Jinja2). Its numbers are looked up in the
+JSON that the stages recorded, and each carries its origin as a tooltip; what was not recorded is
+said to be missing. Pictures come from `images/`, code from the executed notebooks. Every page is
+one file that needs no network.
+"""
+
+import html
+import json
+import math
+import re
+import statistics
+from collections.abc import Callable
+from dataclasses import asdict
+from datetime import datetime
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import jinja2
+import nbformat
+from pygments.formatters import HtmlFormatter
+
+from awm import config, markup, notebook_page, provenance
+from awm.config import ATTENTIONS, MODELS, Profile, get_profile
+from awm.errors import AwmError
+
+TEMPLATES = Path(__file__).parent / "report_template"
+
+#: Which notebook draws a figure of the report, for the note that stands where one is missing.
+FIGURES = {
+    "MDP": "01_data_collection",
+    "world_model": "01_data_collection",
+    "rollout": "05_controller_evolution",
+    "dream_training": "06_dreaming",
+    "CarRacing": "07_results",
+    "data_coverage": "01_data_collection",
+    "vae_recon_input": "02_vae",
+    "vae_recon_output": "02_vae",
+    "vae_dream_image": "02_vae",
+    "vae_training_loss": "02_vae",
+    "vae_val_loss": "02_vae",
+    "vae_latent_traversal": "02_vae",
+    "vae_kl_per_dimension": "02_vae",
+    "mdn_rnn_learning_curves": "03_mdn_rnn",
+    "attn_mdn_rnn_learning_curves": "04_attention",
+    "attention_maps": "04_attention",
+    "controller_training": "05_controller_evolution",
+    "results_comparison": "07_results",
+}
+
+#: How the text calls a controller's model.
+MODEL_NAMES = {
+    "V": "V alone",
+    "untrained": "V and an untrained M",
+    "none": "V and M",
+    "feature": "V and M, feature attention",
+    "spatial": "V and M, spatial attention",
+    "temporal": "V and M, temporal attention",
+}
+
+MISSING = '<span class="missing">not recorded yet</span>'
+
+
+def build(profile: Profile | str) -> Path:
+    """Write the report of a profile from what its stages left; returns its `index.html`.
+
+    All pages are made before the first is put in place, so a failure leaves the old report.
+    Pages of notebooks that have not been executed in this profile are taken away.
+    """
+    profile = get_profile(profile)
+    target = config.report_dir()
+    target.mkdir(parents=True, exist_ok=True)
+    executed = _executed_notebooks(profile)
+    with TemporaryDirectory(prefix=".report-", dir=target.parent) as folder:
+        made = Path(folder)
+        for name, page in _notebook_pages(profile, executed).items():
+            (made / f"{name}.html").write_text(page, encoding="utf-8")
+        (made / "index.html").write_text(_index(profile, executed), encoding="utf-8")
+        # The index last: whoever opens it finds the pages that it names.
+        for page in sorted(made.iterdir(), key=lambda path: path.name == "index.html"):
+            page.replace(target / page.name)
+    for page in target.glob("[0-9][0-9]_*.html"):
+        if page.stem not in executed:
+            page.unlink()
+    return target / "index.html"
+
+
+# ---------------------------------------------------------------- what was recorded
+
+
+class Record:
+    """A recorded JSON file, or its absence (then false). Numbers come out as HTML with origin."""
+
+    def __init__(self, path: Path, value: dict | None):
+        self.path = path
+        self.value = value
+
+    @classmethod
+    def load(cls, profile: Profile, name: str) -> "Record":
+        """`data/<profile>/<name>` or, failing that, the committed one; AwmError if damaged."""
+        path = _find(profile, name)
+        if not path.exists():
+            return cls(path, None)
+        return cls(path, {"history": _lines(path)} if path.suffix == ".jsonl" else _json(path))
+
+    def __bool__(self) -> bool:
+        return self.value is not None
+
+    @property
+    def origin(self) -> str:
+        """The file, as seen from the workspace."""
+        path = self.path
+        return str(path.relative_to(config.root())) if path.is_relative_to(config.root()) else path.name
+
+    def get(self, key: str, default=None):
+        """The value at a dotted path such as `config.hidden_size`."""
+        value = self.value
+        for part in key.split("."):
+            if not isinstance(value, dict) or part not in value:
+                return default
+            value = value[part]
+        return value
+
+    def series(self, key: str) -> list[float]:
+        """A column of the history, without the entries that lack it."""
+        rows = self.get("history") or []
+        return [row[key] for row in rows if row.get(key) is not None]
+
+    def number(self, key: str, form: str = ",.0f") -> str:
+        """The number at a dotted path."""
+        return number(self.get(key), form, f"{self.origin}: {key}")
+
+    def first(self, key: str, form: str = ",.0f") -> str:
+        """The first value of a column of the history."""
+        return self._of(key, form, "first", lambda values: values[0])
+
+    def last(self, key: str, form: str = ",.0f") -> str:
+        """The last value of a column of the history."""
+        return self._of(key, form, "last", lambda values: values[-1])
+
+    def lowest(self, key: str, form: str = ",.0f") -> str:
+        """The lowest value of a column of the history."""
+        return self._of(key, form, "lowest", min)
+
+    def highest(self, key: str, form: str = ",.0f") -> str:
+        """The highest value of a column of the history."""
+        return self._of(key, form, "highest", max)
+
+    def total(self, key: str, form: str = ",.0f") -> str:
+        """The sum of a column of the history."""
+        return self._of(key, form, "sum of", sum)
+
+    def took(self, key: str = "wall_time_s") -> str:
+        """A number of seconds, in words."""
+        return _marked(self.get(key), duration, f"{self.origin}: {key}")
+
+    def _of(self, key: str, form: str, name: str, choose: Callable) -> str:
+        values = self.series(key)
+        return number(
+            choose(values) if values else None, form, f"{self.origin}: {name} {key} in history"
+        )
+
+
+def number(value, form: str, origin: str) -> str:
+    """A number with a tooltip that tells where it was recorded; a note when it was not."""
+    return _marked(value, lambda v: format(v, form).replace("-", "−"), origin)
+
+
+def _marked(value, show: Callable, origin: str) -> str:
+    known = isinstance(value, int | float) and math.isfinite(value)
+    if not known:
+        return MISSING
+    return f'<span class="num" title="{html.escape(origin)}">{show(value)}</span>'
+
+
+def duration(seconds: float) -> str:
+    """`0.4 s`, `53 s`, `4 min 12 s`, `4 h 36 min`."""
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
+
+
+def _find(profile: Profile, name: str) -> Path:
+    own = config.data_dir(profile) / name
+    committed = config.pretrained_dir() / profile.name / name
+    return own if own.exists() or not committed.exists() else committed
+
+
+def _json(path: Path) -> dict:
+    value = provenance.read_json(path)
+    if not isinstance(value, dict):
+        raise AwmError(f"{path} is damaged. Move it away and run its stage again.")
+    return value
+
+
+def _lines(path: Path) -> list[dict]:
+    """The rows of a log; a last line that a killed run tore is left out."""
+    rows = []
+    for line in path.read_text().splitlines():
+        try:
+            rows.append(json.loads(line))
+        except json.JSONDecodeError:
+            break
+    return rows
+
+
+def _evaluations(profile: Profile) -> list[Record]:
+    """Every recorded evaluation: models in their usual order, other controllers after them."""
+    names = {
+        path.name
+        for folder in (config.data_dir(profile), config.pretrained_dir() / profile.name)
+        for path in folder.glob("evaluations/*.json")
+    }
+    records = [Record.load(profile, f"evaluations/{name}") for name in names]
+    order = {name: position for position, name in enumerate(MODELS)}
+    return sorted(
+        records,
+        key=lambda r: (
+            order.get(r.get("controller"), len(order)),
+            str(r.get("controller")),
+            str(r.get("frames")),
+        ),
+    )
+
+
+def _records(profile: Profile) -> dict:
+    """What the story can ask for, by the names it uses."""
+    evaluations = _evaluations(profile)
+    best = {
+        (r.get("controller"), r.get("frames")): r for r in evaluations if r.get("mean") is not None
+    }
+    nothing = Record(config.data_dir(profile) / "evaluations", None)
+    return {
+        "rollouts": Record.load(profile, "rollouts.json"),
+        "vae": Record.load(profile, "vae.json"),
+        "mdn_rnn": {a: Record.load(profile, f"mdn_rnn-{a}.json") for a in ATTENTIONS},
+        "evolution": {m: Record.load(profile, f"evolution/{m}/log.jsonl") for m in MODELS},
+        "controllers": {m: Record.load(profile, f"controllers/{m}.json") for m in MODELS},
+        "evaluations": evaluations,
+        "evaluation": lambda controller, frames="reference": best.get(
+            (controller, frames), nothing
+        ),
+        "difference": lambda a, b, frames: _difference(
+            best.get((a, frames), nothing), best.get((b, frames), nothing)
+        ),
+    }
+
+
+def _difference(one: Record, other: Record) -> dict | None:
+    """Mean difference of returns on the tracks that both drove, with a 95 % interval.
+
+    Paired by track: tracks differ far more among each other than controllers do. None when
+    fewer than 8 tracks are common, where an interval would say nothing.
+    """
+    returns = [dict(zip(r.get("seeds") or (), r.get("returns") or (), strict=False)) for r in (one, other)]
+    tracks = sorted(set(returns[0]) & set(returns[1]))
+    if len(tracks) < 8:
+        return None
+    from scipy.stats import t
+
+    gaps = [returns[0][track] - returns[1][track] for track in tracks]
+    mean, error = statistics.fmean(gaps), statistics.stdev(gaps) / len(gaps) ** 0.5
+    reach = float(t.ppf(0.975, len(gaps) - 1)) * error
+    origin = f"{one.origin} and {other.origin}: paired by track"
+    return {
+        "tracks": number(len(tracks), "d", origin),
+        "mean": number(mean, "+.0f", origin),
+        "low": number(mean - reach, "+.0f", origin),
+        "high": number(mean + reach, "+.0f", origin),
+        "sign": 0 if abs(mean) <= reach else (1 if mean > 0 else -1),
+    }
+
+
+def _stages(records: dict, notebooks: dict[str, Record]) -> list[dict]:
+    """A row for each recorded stage: what, wall time, when, commit, file."""
+    named = [("Data collection", records["rollouts"]), ("V", records["vae"])]
+    named += [
+        ("M" if a == "none" else f"M, {a} attention", record)
+        for a, record in records["mdn_rnn"].items()
+    ]
+    named += [(f"C on {MODEL_NAMES[m]}", r) for m, r in records["controllers"].items()]
+    named += [
+        (f"Evaluation of {r.get('controller')}, {r.get('frames')} frames", r)
+        for r in records["evaluations"]
+    ]
+    named += [(f"Notebook {name}", record) for name, record in notebooks.items()]
+    return [
+        {
+            "name": name,
+            "took": duration(r.get("wall_time_s")) if r.get("wall_time_s") is not None else "",
+            "date": str(r.get("date") or "")[:10],
+            "commit": _commit(r.value),
+            "machine": r.get("machine"),
+            "cpu_count": r.get("cpu_count"),
+            "file": r.origin,
+        }
+        for name, r in named
+        if r
+    ]
+
+
+def _commit(record: dict) -> str:
+    commit = str(record.get("commit") or "")[:10]
+    return commit + ("+" if commit and record.get("dirty") else "")
+
+
+# ---------------------------------------------------------------- the story
+
+
+class Story:
+    """The functions that the story calls, and the numbers of its figures and tables."""
+
+    def __init__(self, profile: Profile, executed: dict[str, Path]):
+        self.profile = profile
+        self.executed = executed
+        self.images = config.images_dir()
+        captions = self.images / "captions.json"
+        self.captions = _json(captions) if captions.exists() else {}
+        self.references = json.loads((TEMPLATES / "references.json").read_text("utf-8"))
+        self.numbers: dict[str, str] = {}
+        self.counts = {"Figure": 0, "Table": 0}
+        # Finished HTML waits here while Markdown passes: it may hold blank lines.
+        self.slots: list[str] = []
+
+    def render(self, source: str, **context) -> tuple[str, list[markup.Heading]]:
+        """The story as HTML, and its headings."""
+        environment = jinja2.Environment(
+            undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        )
+        text = environment.from_string(source).render(
+            figure=self.figure,
+            code=self.code,
+            table=self.table,
+            ref=self.ref,
+            cite=self.cite,
+            notebook=self.notebook,
+            bibliography=self.bibliography,
+            profile=self.profile,
+            model_names=MODEL_NAMES,
+            missing=MISSING,
+            **context,
+        )
+        headings: list[markup.Heading] = []
+        body = markup.markdown(text, (self.images,), headings)
+        body = re.sub(r'<div data-slot="(\d+)"></div>', lambda m: self.slots[int(m[1])], body)
+        return re.sub(r'<a data-ref="([^"]+)"></a>', self._resolve, body), headings
+
+    def figure(self, *names: str) -> str:
+        """One figure, or several side by side, each with its number and caption."""
+        figures = "\n".join(self._figure(name) for name in names)
+        return self._slot(f'<div class="row">{figures}</div>' if len(names) > 1 else figures)
+
+    def _figure(self, name: str) -> str:
+        label = self._count("Figure", name)
+        paths = [self.images / f"{name}{suffix}" for suffix in (".gif", ".png", ".svg", ".jpg")]
+        path = next((path for path in paths if path.exists()), None)
+        if path is None:
+            where = FIGURES.get(name)
+            by = f"notebook {where} draws it" if where else "no notebook draws it"
+            return (
+                f'<figure id="figure-{name}" class="absent"><figcaption><b>{label}.</b> '
+                f"There is no picture <code>{html.escape(name)}</code> yet: {by}."
+                "</figcaption></figure>"
+            )
+        words = self.captions.get(name, {})
+        caption = words.get("caption", "")
+        alt = words.get("alt") or caption or name.replace("_", " ")
+        # A caption may hold formulas; as one paragraph it needs no <p> of its own.
+        caption = re.sub(r"^<p>(.*)</p>\s*$", r"\1", markup.markdown(caption), flags=re.S)
+        return (
+            f'<figure id="figure-{name}"><img src="{markup.data_uri(path)}" '
+            f'alt="{html.escape(alt)}"><figcaption><b>{label}.</b> {caption}</figcaption></figure>'
+        )
+
+    def table(self, name: str, caption: str, header: list[str], rows: list[list[str]]) -> str:
+        """A numbered table; its cells are HTML."""
+        label = self._count("Table", name)
+        head = "".join(f'<th scope="col">{cell}</th>' for cell in header)
+        body = "\n".join(
+            "<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>" for row in rows
+        )
+        caption = re.sub(r"^<p>(.*)</p>\s*$", r"\1", markup.markdown(caption), flags=re.S)
+        return self._slot(
+            f'<div class="table" id="figure-{name}" tabindex="0" role="region" '
+            f'aria-label="{label}"><table><caption><b>{label}.</b> {caption}</caption>'
+            f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
+        )
+
+    def code(self, notebook: str, tag: str) -> str:
+        """The cells of an executed notebook that carry a tag, folded."""
+        path = self.executed.get(notebook)
+        sources = notebook_page.tagged_source(notebook_page.read(path), tag) if path else []
+        if not sources:
+            why = (
+                f"notebook {notebook} has no cell tagged “{tag}”"
+                if path
+                else f"notebook {notebook} has not been run in this profile"
+            )
+            return self._slot(markup.note(f"The code would stand here, but {why}."))
+        return self._slot(
+            '<details class="code"><summary><span class="label">Code</span> '
+            f"from <a href=\"{notebook}.html\">{notebook.replace('_', ' ')}</a></summary>"
+            + "\n".join(markup.code(source) for source in sources)
+            + "</details>"
+        )
+
+    def ref(self, name: str) -> str:
+        """`Figure 3`, linked; may come before the figure does."""
+        return f'<a data-ref="{name}"></a>'
+
+    def cite(self, key: str, style: str = "") -> str:
+        """`(Ha & Schmidhuber 2018)`; with style `"text"` `Ha & Schmidhuber (2018)`."""
+        names, year = (html.escape(part) for part in self.references[key]["short"])
+        if style == "text":
+            return f'<a class="cite" href="#ref-{key}">{names} ({year})</a>'
+        return f'(<a class="cite" href="#ref-{key}">{names} {year}</a>)'
+
+    def notebook(self, name: str) -> str:
+        """A notebook's name, linked to its page when there is one."""
+        label = f"notebook {name[:2]}"
+        return f'<a href="{name}.html">{label}</a>' if name in self.executed else label
+
+    def bibliography(self) -> str:
+        """The works cited, in alphabetical order."""
+        items = []
+        for key, work in sorted(self.references.items(), key=lambda item: item[1]["text"]):
+            text = re.sub(r"\*(.+?)\*", r"<em>\1</em>", html.escape(work["text"]))
+            links = " · ".join(
+                f'<a href="{html.escape(url)}">{html.escape(label)}</a>'
+                for label, url in work["links"].items()
+            )
+            items.append(f'<li id="ref-{key}">{text} {links}</li>')
+        return self._slot(f'<ol class="references">{"".join(items)}</ol>')
+
+    def _count(self, kind: str, name: str) -> str:
+        if name in self.numbers:
+            raise AwmError(f"The story shows {name!r} twice. Refer to it with ref() instead.")
+        self.counts[kind] += 1
+        self.numbers[name] = f"{kind} {self.counts[kind]}"
+        return self.numbers[name]
+
+    def _slot(self, content: str) -> str:
+        self.slots.append(content)
+        return f'\n\n<div data-slot="{len(self.slots) - 1}"></div>\n\n'
+
+    def _resolve(self, match: re.Match) -> str:
+        name = match[1]
+        if name not in self.numbers:
+            raise AwmError(f"The story refers to {name!r}, which it does not show.")
+        label = self.numbers[name].replace(" ", "&nbsp;")
+        return f'<a href="#figure-{name}">{label}</a>'
+
+
+# ---------------------------------------------------------------- pages
+
+
+def _executed_notebooks(profile: Profile) -> dict[str, Path]:
+    folder = config.data_dir(profile) / "notebooks"
+    finished = re.compile(r"\d\d_\w+")  # neither `.running` nor `.failed`
+    return {
+        path.stem: path
+        for path in sorted(folder.glob("*.ipynb"))
+        if finished.fullmatch(path.stem)
+    }
+
+
+def _index(profile: Profile, executed: dict[str, Path]) -> str:
+    records = _records(profile)
+    notebooks = {name: Record.load(profile, f"notebooks/{name}.json") for name in executed}
+    source = (TEMPLATES / "story.md").read_text("utf-8")
+    body, headings = Story(profile, executed).render(source, **records)
+    return _page(
+        profile,
+        title="Attentive World Models",
+        body=body,
+        headings=headings,
+        executed=executed,
+        stages=_stages(records, notebooks),
+        name="index",
+    )
+
+
+def _notebook_pages(profile: Profile, executed: dict[str, Path]) -> dict[str, str]:
+    pages = {}
+    for name, path in executed.items():
+        notebook = notebook_page.read(path)
+        folders = (path.parent, config.images_dir(), config.root() / "notebooks")
+        rendered = notebook_page.render(notebook, folders)
+        record = Record.load(profile, f"notebooks/{name}.json")
+        pages[name] = _page(
+            profile,
+            title=rendered.title,
+            body=rendered.html,
+            headings=rendered.headings,
+            executed=executed,
+            stages=_stages({"rollouts": record, **_NO_RECORDS}, {name: record})[1:],
+            name=name,
+        )
+    return pages
+
+
+def _page(profile, *, title, body, headings, executed, stages, name) -> str:
+    run = provenance.record(profile)
+    return _environment().get_template("page.html.j2").render(
+        title=re.sub(r"<[^>]+>", "", title),
+        body=body,
+        headings=[heading for heading in headings if heading.level in (2, 3)],
+        notebooks=[(stem, stem.replace("_", " ")) for stem in executed],
+        name=name,
+        profile=asdict(profile),
+        stages=stages,
+        commit=_commit(run),
+        machine=run["machine"],
+        cpu_count=run["cpu_count"],
+        versions={key: run[key] for key in ("python", "gymnasium", "torch") if key in run},
+        date=datetime.now().strftime("%-d %B %Y"),
+        style=_style(),
+        script=(TEMPLATES / "page.js").read_text("utf-8"),
+    )
+
+
+@cache
+def _environment() -> jinja2.Environment:
+    return jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+
+
+@cache
+def _style() -> str:
+    """The style sheet and Pygments' colours, light and dark."""
+    light = HtmlFormatter(style="xcode").get_style_defs(".highlight")
+    dark = HtmlFormatter(style="github-dark")
+    return "\n".join(
+        [
+            light,
+            "@media (prefers-color-scheme: dark) {",
+            dark.get_style_defs(':root:not([data-theme="light"]) .highlight'),
+            "}",
+            dark.get_style_defs(':root[data-theme="dark"] .highlight'),
+            (TEMPLATES / "style.css").read_text("utf-8"),
+        ]
+    )
