@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-ATTENTION_SIZE = 64
+ATTENTION_SIZE = 32
 CONTEXT_SIZE = 32
 #: How many past hidden states temporal attention remembers.
 MEMORY = 32

@@ -65,7 +65,7 @@ def _train_vae(options: argparse.Namespace) -> None:
 def _train_mdn_rnn(options: argparse.Namespace) -> None:
     from awm import mdn_rnn
 
-    mdn_rnn.train(options.profile, attention=options.attention)
+    mdn_rnn.train(options.profile, options.model)
 
 
 def _evolve(options: argparse.Namespace) -> None:
@@ -198,10 +198,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     mdn_rnn.add_argument(
         "--attention",
-        choices=ATTENTIONS,
+        "--model",
+        dest="model",
+        choices=(*ATTENTIONS, "untrained"),
         default="none",
         help="what M attends to: nothing, the entries of [z, a], the map of V's third "
-        "convolution, or its own last hidden states (default: none)",
+        "convolution, or its own last hidden states; or the control, an LSTM that stays "
+        "untrained (default: none)",
     )
 
     evolve = _command(

@@ -40,6 +40,7 @@ class Profile:
     validation_every: int  #: generations between evaluations of the distribution's mean
     validation_tracks: int
     evolved: tuple[str, ...]  #: the models that notebook 05 evolves a controller for
+    lanes: int  #: batch of the closed loop; every return depends on it, in the last bits
     # Results (07)
     test_episodes: int
     reference_episodes: int  #: test episodes on Gymnasium's own frames
@@ -60,7 +61,7 @@ PROFILES = {
             hidden_size=64, mdn_updates=8, mdn_batch=8, sequence_length=16,
             mdn_learning_rate=1e-3,
             generations=2, population=4, tracks=1, sigma=0.1, patience=20,
-            validation_every=1, validation_tracks=2, evolved=("V", "none"),
+            validation_every=1, validation_tracks=2, evolved=("V", "none"), lanes=4,
             test_episodes=2, reference_episodes=1,
             validation_share=0.2,
         ),
@@ -68,10 +69,10 @@ PROFILES = {
             "quick",
             rollouts=60, steps=384,
             vae_updates=500, vae_batch=128, vae_learning_rate=1e-3,
-            hidden_size=256, mdn_updates=240, mdn_batch=32, sequence_length=128,
+            hidden_size=256, mdn_updates=200, mdn_batch=32, sequence_length=128,
             mdn_learning_rate=2e-3,
             generations=12, population=64, tracks=2, sigma=0.1, patience=100,
-            validation_every=3, validation_tracks=16, evolved=("none",),
+            validation_every=3, validation_tracks=16, evolved=("none",), lanes=16,
             test_episodes=16, reference_episodes=8,
         ),
         Profile(
@@ -81,7 +82,7 @@ PROFILES = {
             hidden_size=256, mdn_updates=2160, mdn_batch=40, sequence_length=128,
             mdn_learning_rate=1e-3,
             generations=60, population=64, tracks=2, sigma=0.1, patience=100,
-            validation_every=5, validation_tracks=32, evolved=MODELS,
+            validation_every=5, validation_tracks=32, evolved=MODELS, lanes=16,
             test_episodes=100, reference_episodes=100,
         ),
     )

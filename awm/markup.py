@@ -15,6 +15,7 @@ from pathlib import Path
 
 import mistune
 from latex2mathml.converter import convert as latex_to_mathml
+from mistune.plugins.math import math_in_list
 from pygments import highlight
 from pygments.formatters import HtmlFormatter
 from pygments.lexers import get_lexer_by_name
@@ -131,6 +132,6 @@ def markdown(
     """
     renderer = _Renderer(folders, [] if headings is None else headings)
     render = mistune.create_markdown(
-        renderer=renderer, plugins=["math", "mistune.plugins.math.math_in_list", "table", "strikethrough", "url"]
+        renderer=renderer, plugins=["math", math_in_list, "table", "strikethrough", "url"]
     )
     return render(text)

@@ -48,7 +48,8 @@ def read(path: Path) -> NotebookNode:
         return nbformat.read(path, as_version=4)
     except (nbformat.reader.NotJSONError, nbformat.ValidationError, UnicodeDecodeError) as error:
         raise AwmError(
-            f"{path} is not a notebook that can be read ({error}). Run `awm report` to make it anew."
+            f"{path} is not a notebook that can be read ({error}). "
+            "Run `awm report` to make it anew."
         ) from error
 
 

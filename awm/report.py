@@ -19,7 +19,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import jinja2
-import nbformat
 from pygments.formatters import HtmlFormatter
 
 from awm import config, markup, notebook_page, provenance
@@ -58,6 +57,12 @@ MODEL_NAMES = {
     "feature": "V and M, feature attention",
     "spatial": "V and M, spatial attention",
     "temporal": "V and M, temporal attention",
+}
+
+_M_NAMES = {
+    "none": "M",
+    "untrained": "M, untrained LSTM",
+    **{attention: f"M, {attention} attention" for attention in ATTENTIONS if attention != "none"},
 }
 
 MISSING = '<span class="missing">not recorded yet</span>'
@@ -111,16 +116,19 @@ class Record:
     @property
     def origin(self) -> str:
         """The file, as seen from the workspace."""
-        path = self.path
-        return str(path.relative_to(config.root())) if path.is_relative_to(config.root()) else path.name
+        inside = self.path.is_relative_to(config.root())
+        return str(self.path.relative_to(config.root()) if inside else self.path.name)
 
     def get(self, key: str, default=None):
-        """The value at a dotted path such as `config.hidden_size`."""
+        """The value at a dotted path such as `config.hidden_size` or `ci95.0`."""
         value = self.value
         for part in key.split("."):
-            if not isinstance(value, dict) or part not in value:
+            if isinstance(value, list) and part.isdigit() and int(part) < len(value):
+                value = value[int(part)]
+            elif isinstance(value, dict) and part in value:
+                value = value[part]
+            else:
                 return default
-            value = value[part]
         return value
 
     def series(self, key: str) -> list[float]:
@@ -239,10 +247,12 @@ def _records(profile: Profile) -> dict:
     return {
         "rollouts": Record.load(profile, "rollouts.json"),
         "vae": Record.load(profile, "vae.json"),
-        "mdn_rnn": {a: Record.load(profile, f"mdn_rnn-{a}.json") for a in ATTENTIONS},
+        "mdn_rnn": {m: Record.load(profile, f"mdn_rnn-{m}.json") for m in _M_NAMES},
+        "baselines": Record.load(profile, "mdn_rnn-baselines.json"),
         "evolution": {m: Record.load(profile, f"evolution/{m}/log.jsonl") for m in MODELS},
         "controllers": {m: Record.load(profile, f"controllers/{m}.json") for m in MODELS},
         "evaluations": evaluations,
+        "dreamt": [r for r in evaluations if "dream" in str(r.get("controller"))],
         "evaluation": lambda controller, frames="reference": best.get(
             (controller, frames), nothing
         ),
@@ -258,13 +268,15 @@ def _difference(one: Record, other: Record) -> dict | None:
     Paired by track: tracks differ far more among each other than controllers do. None when
     fewer than 8 tracks are common, where an interval would say nothing.
     """
-    returns = [dict(zip(r.get("seeds") or (), r.get("returns") or (), strict=False)) for r in (one, other)]
-    tracks = sorted(set(returns[0]) & set(returns[1]))
+    first, second = (
+        dict(zip(r.get("seeds") or (), r.get("returns") or (), strict=False)) for r in (one, other)
+    )
+    tracks = sorted(first.keys() & second.keys())
     if len(tracks) < 8:
         return None
     from scipy.stats import t
 
-    gaps = [returns[0][track] - returns[1][track] for track in tracks]
+    gaps = [first[track] - second[track] for track in tracks]
     mean, error = statistics.fmean(gaps), statistics.stdev(gaps) / len(gaps) ** 0.5
     reach = float(t.ppf(0.975, len(gaps) - 1)) * error
     origin = f"{one.origin} and {other.origin}: paired by track"
@@ -277,32 +289,31 @@ def _difference(one: Record, other: Record) -> dict | None:
     }
 
 
-def _stages(records: dict, notebooks: dict[str, Record]) -> list[dict]:
-    """A row for each recorded stage: what, wall time, when, commit, file."""
-    named = [("Data collection", records["rollouts"]), ("V", records["vae"])]
-    named += [
-        ("M" if a == "none" else f"M, {a} attention", record)
-        for a, record in records["mdn_rnn"].items()
-    ]
-    named += [(f"C on {MODEL_NAMES[m]}", r) for m, r in records["controllers"].items()]
-    named += [
-        (f"Evaluation of {r.get('controller')}, {r.get('frames')} frames", r)
-        for r in records["evaluations"]
-    ]
-    named += [(f"Notebook {name}", record) for name, record in notebooks.items()]
+def _stages(records: dict, notebooks: dict[str, Record]) -> list[tuple[str, Record]]:
+    """Every stage that the report rests on, and its record."""
     return [
-        {
-            "name": name,
-            "took": duration(r.get("wall_time_s")) if r.get("wall_time_s") is not None else "",
-            "date": str(r.get("date") or "")[:10],
-            "commit": _commit(r.value),
-            "machine": r.get("machine"),
-            "cpu_count": r.get("cpu_count"),
-            "file": r.origin,
-        }
-        for name, r in named
-        if r
+        ("Data collection", records["rollouts"]),
+        ("V", records["vae"]),
+        *((_M_NAMES[m], record) for m, record in records["mdn_rnn"].items()),
+        *((f"C on {MODEL_NAMES[m]}", record) for m, record in records["controllers"].items()),
+        *(
+            (f"Evaluation of {r.get('controller')}, {r.get('frames')} frames", r)
+            for r in records["evaluations"]
+        ),
+        *((f"Notebook {name}", record) for name, record in notebooks.items()),
     ]
+
+
+def _stage_row(name: str, record: Record) -> dict:
+    seconds = record.get("wall_time_s")
+    return {
+        "name": name,
+        "took": "" if seconds is None else duration(seconds),
+        "date": str(record.get("date") or "")[:10],
+        "commit": _commit(record.value),
+        "machine": f"{record.get('machine')}, {record.get('cpu_count')} cores",
+        "file": record.origin,
+    }
 
 
 def _commit(record: dict) -> str:
@@ -343,6 +354,7 @@ class Story:
             bibliography=self.bibliography,
             profile=self.profile,
             model_names=MODEL_NAMES,
+            m_names=_M_NAMES,
             missing=MISSING,
             **context,
         )
@@ -371,11 +383,10 @@ class Story:
         words = self.captions.get(name, {})
         caption = words.get("caption", "")
         alt = words.get("alt") or caption or name.replace("_", " ")
-        # A caption may hold formulas; as one paragraph it needs no <p> of its own.
-        caption = re.sub(r"^<p>(.*)</p>\s*$", r"\1", markup.markdown(caption), flags=re.S)
         return (
             f'<figure id="figure-{name}"><img src="{markup.data_uri(path)}" '
-            f'alt="{html.escape(alt)}"><figcaption><b>{label}.</b> {caption}</figcaption></figure>'
+            f'alt="{html.escape(alt)}"><figcaption><b>{label}.</b> {_inline(caption)}</figcaption>'
+            "</figure>"
         )
 
     def table(self, name: str, caption: str, header: list[str], rows: list[list[str]]) -> str:
@@ -385,11 +396,11 @@ class Story:
         body = "\n".join(
             "<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>" for row in rows
         )
-        caption = re.sub(r"^<p>(.*)</p>\s*$", r"\1", markup.markdown(caption), flags=re.S)
         return self._slot(
-            f'<div class="table" id="figure-{name}" tabindex="0" role="region" '
-            f'aria-label="{label}"><table><caption><b>{label}.</b> {caption}</caption>'
-            f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
+            f'<figure class="tabular" id="figure-{name}"><figcaption id="caption-{name}">'
+            f"<b>{label}.</b> {_inline(caption)}</figcaption>"
+            f'<div class="table" tabindex="0" role="region" aria-labelledby="caption-{name}">'
+            f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div></figure>"
         )
 
     def code(self, notebook: str, tag: str) -> str:
@@ -457,6 +468,11 @@ class Story:
         return f'<a href="#figure-{name}">{label}</a>'
 
 
+def _inline(text: str) -> str:
+    """A caption's Markdown; as one paragraph it needs no `<p>` of its own."""
+    return re.sub(r"^<p>(.*)</p>\s*$", r"\1", markup.markdown(text), flags=re.S)
+
+
 # ---------------------------------------------------------------- pages
 
 
@@ -499,7 +515,7 @@ def _notebook_pages(profile: Profile, executed: dict[str, Path]) -> dict[str, st
             body=rendered.html,
             headings=rendered.headings,
             executed=executed,
-            stages=_stages({"rollouts": record, **_NO_RECORDS}, {name: record})[1:],
+            stages=[("This notebook", record)],
             name=name,
         )
     return pages
@@ -514,7 +530,7 @@ def _page(profile, *, title, body, headings, executed, stages, name) -> str:
         notebooks=[(stem, stem.replace("_", " ")) for stem in executed],
         name=name,
         profile=asdict(profile),
-        stages=stages,
+        stages=[_stage_row(stage, record) for stage, record in stages if record],
         commit=_commit(run),
         machine=run["machine"],
         cpu_count=run["cpu_count"],

@@ -1,0 +1,106 @@
+"""What a controller is worth: full episodes on tracks that nothing was trained or selected on."""
+
+import time
+
+import numpy as np
+from scipy import stats
+from tqdm.auto import tqdm
+
+from awm import config, controller, provenance, rollout
+from awm.config import Profile, get_profile
+from awm.errors import AwmError
+from awm.rollout import Job
+
+
+def summary(returns) -> dict:
+    """Mean, deviation, median and a bootstrap 95 % interval of the mean of some returns.
+
+    The interval is the percentile bootstrap's (10,000 resamples, fixed seed); None below two.
+    """
+    returns = np.asarray(returns, np.float64)
+    interval = None
+    if len(returns) > 1:
+        found = stats.bootstrap(
+            (returns,), np.mean, n_resamples=10_000, method="percentile", rng=0
+        ).confidence_interval
+        interval = [float(found.low), float(found.high)]
+    return {
+        "mean": float(returns.mean()),
+        "std": float(returns.std()),
+        "median": float(np.median(returns)),
+        "ci95": interval,
+    }
+
+
+def path_of(profile: Profile, name: str, frames: str):
+    """Where an evaluation's result lies."""
+    return config.data_dir(profile) / "evaluations" / f"{name}-{frames}.json"
+
+
+def evaluate(
+    profile: Profile | str,
+    name: str = "none",
+    episodes: int | None = None,
+    seed: int = 0,
+    frames: str = "fast",
+    workers: int | None = None,
+) -> dict:
+    """Drive `episodes` full episodes of unseen tracks and write what came of it.
+
+    Returns at once if the same evaluation of the same controller lies there already.
+
+    Args:
+        name: the controller's.
+        episodes: by default the profile's number of test episodes.
+        seed: which test tracks; their seeds are disjoint from all others whatever this is.
+        frames: `"fast"`, or `"reference"` for Gymnasium's own.
+    """
+    profile = get_profile(profile)
+    if frames not in rollout.FRAMES:
+        raise AwmError(
+            f"There are no {frames!r} frames. Choose one of: {', '.join(rollout.FRAMES)}."
+        )
+    if episodes is None:
+        episodes = profile.test_episodes if frames == "fast" else profile.reference_episodes
+    if episodes < 1:
+        raise AwmError("Evaluate at least one episode.")
+    found = controller.load(profile, name)
+    seeds = config.track_seeds(config.TEST_SEEDS, episodes, seed)
+    path = path_of(profile, name, frames)
+    if path.exists():
+        before = provenance.read_json(path)
+        same = before["seeds"] == seeds and before["controller_hash"] == found.manifest["hash"]
+        if same:
+            return before
+    jobs = [Job(0, s) for s in seeds]
+    started = time.perf_counter()
+    with (
+        rollout.workers(workers) as pool,
+        tqdm(total=episodes, unit="episode", desc=f"{name} on {frames} frames") as bar,
+    ):
+        # Tasks of half a batch keep the bar moving; the pace is the slow renderer's anyway.
+        tasks = pool._max_workers if frames == "fast" else -(-episodes // max(1, profile.lanes // 2))
+        outcomes = rollout.drive(
+            pool, profile, found.model, found.weights[None], jobs,
+            tasks=max(tasks, pool._max_workers), progress=bar.update, frames=frames,
+        )  # fmt: skip
+    returns = [o.episode_return for o in outcomes]
+    result = provenance.record(
+        profile,
+        controller=name,
+        model=found.model,
+        controller_hash=found.manifest["hash"],
+        frames=frames,
+        episodes=episodes,
+        **summary(returns),
+        finished=float(np.mean([o.finished for o in outcomes])),
+        over_900=float(np.mean(np.array(returns) >= 900)),
+        returns=returns,
+        lengths=[o.length for o in outcomes],
+        tiles=[o.tiles for o in outcomes],
+        seeds=seeds,
+        training_steps=found.manifest["steps"],
+        wall_time_s=round(time.perf_counter() - started, 1),
+    )
+    provenance.write_json(path, result)
+    return result
