@@ -87,12 +87,15 @@ def _evaluate(options: argparse.Namespace) -> None:
         frames=options.frames,
         workers=options.workers,
     )
-    low, high = result["ci95"]
-    print(
+    text = (
         f"{result['controller']} on {len(result['returns'])} tracks, {result['frames']} frames: "
         f"{result['mean']:.0f} ± {result['std']:.0f} (mean ± deviation), "
-        f"median {result['median']:.0f}, 95 % interval of the mean {low:.0f} to {high:.0f}"
+        f"median {result['median']:.0f}"
     )
+    if result["ci95"]:  # a single track has none
+        low, high = result["ci95"]
+        text += f", 95 % interval of the mean {low:.0f} to {high:.0f}"
+    print(text)
 
 
 def _natural(text: str) -> int:
@@ -242,18 +245,22 @@ def _parser() -> argparse.ArgumentParser:
     )
     evaluate.add_argument(
         "--controller",
-        choices=MODELS,
         default="none",
-        help="an evolved controller, named by its model (default: none)",
+        metavar="NAME",
+        help="an evolved controller, named by its model, and by its seed if that was not 0: "
+        "V, spatial, spatial-seed1 (default: none)",
     )
     evaluate.add_argument(
-        "--episodes", type=_positive, default=16, help="how many tracks (default: 16)"
+        "--episodes",
+        type=_positive,
+        default=None,
+        help="how many tracks (default: as many as the profile says)",
     )
     evaluate.add_argument(
         "--seed",
         type=_natural,
-        default=None,
-        help="offset among the test tracks (default: the first of them)",
+        default=0,
+        help="offset among the test tracks (default: 0)",
     )
     evaluate.add_argument(
         "--frames",

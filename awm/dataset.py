@@ -371,3 +371,37 @@ def _remove_old(path: Path) -> None:
 
     for old in path.parent.glob(f".{path.name}.*.old"):
         shutil.rmtree(old)
+
+
+def coverage(rollouts: Rollouts) -> dict[str, dict]:
+    """What each driver's training episodes cover, as `awm.figures.data_coverage` takes it.
+
+    Per driver: `speed` (units/s) and `steering` of every step, the share of frames with no wheel
+    on the road (`off_road`), and the number of `frames`.
+    """
+    telemetry, actions = rollouts.column("telemetry"), rollouts.column("actions")
+    covered = {}
+    for driver in dict.fromkeys(rollouts.drivers):
+        own = [i for i, name in enumerate(rollouts.drivers) if name == driver]
+        seen = np.concatenate([telemetry[i] for i in own])
+        covered[driver] = {
+            "speed": seen[:, TELEMETRY.index("speed")],
+            "steering": np.concatenate([actions[i][:, 0] for i in own]),
+            "off_road": float((seen[:, TELEMETRY.index("wheels_on_road")] == 0).mean()),
+            "frames": len(seen),
+        }
+    return covered
+
+
+def centre_line(seed: int) -> np.ndarray:
+    """The centre line of the track of a seed, `[tiles, 2]` in units of the world."""
+    from awm.sim.car_racing import FastCarRacing
+
+    env = FastCarRacing()
+    env.reset(seed=seed)
+    return np.array(env.track)[:, 2:4]
+
+
+def moments(episode: Episode, count: int) -> np.ndarray:
+    """`count` frames spread evenly over an episode, uint8 `[count, 64, 64, 3]`."""
+    return episode.frames[np.linspace(0, len(episode.frames) - 1, count).astype(int)]

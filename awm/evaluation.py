@@ -11,6 +11,28 @@ from awm.config import Profile, get_profile
 from awm.errors import AwmError
 from awm.rollout import Job
 
+#: Mean and deviation of 100 trials as their authors report them, on CarRacing-v0 and with other
+#: budgets: V and linear C, full world model (Ha & Schmidhuber 2018, table 1), deep
+#: neuro-evolution (Risi & Stanley 2019), AttentionAgent (Tang et al. 2020).
+PUBLISHED = {
+    "World model, V only": (632, 251),
+    "World model": (906, 21),
+    "Deep neuro-evolution": (903, 72),
+    "AttentionAgent": (914, 15),
+}
+
+
+def table(results: list[dict]) -> dict[str, str]:
+    """Evaluations as lines for a reader: mean ± deviation, interval, median, perfect laps."""
+    lines = {}
+    for r in results:
+        interval = "" if r["ci95"] is None else "[{:.0f}, {:.0f}]".format(*r["ci95"])
+        lines[f"{r['controller']}, {r['frames']} frames, {r['episodes']} tracks"] = (
+            f"{r['mean']:.0f} ± {r['std']:.0f} {interval}, median {r['median']:.0f}, "
+            f"{r['finished']:.0%} perfect laps"
+        )
+    return lines
+
 
 def summary(returns) -> dict:
     """Mean, deviation, median and a bootstrap 95 % interval of the mean of some returns.

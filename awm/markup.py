@@ -11,6 +11,7 @@ import mimetypes
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import mistune
@@ -31,6 +32,7 @@ class Heading:
     text: str
 
 
+@cache
 def math(latex: str, display: bool = False) -> str:
     """LaTeX to a MathML element. What cannot be converted stays readable, as source."""
     latex = latex.strip()

@@ -398,11 +398,15 @@ def train(profile: Profile | str, model: str = "none") -> MDNRNN:
                 }
                 run.keep_if_best(m, found["nll"])
             run.history.append(entry)
-            bar.set_postfix(nll=f"{nll:.2f}", validation=f"{run.best_score:.2f}")
+            bar.set_postfix(nll=f"{nll:.2f}", validation=f"{run.best_score or math.nan:.2f}")
         if update % _CHECKPOINT_EVERY == 0 and not last:
             run.save(m, optimizer, schedule, update, time.perf_counter() - started)
     bar.close()
     m.load_state_dict(run.best)
+    test = validate(m, data, "test")
+    # V's unused latents are pure noise: their entropy is most of the likelihood, and tells nothing.
+    used = np.array(vae.manifest["kl_per_latent"]) > v.INFORMATIVE_NATS
+    test["nll_informative"] = float(np.array(test["nll_per_latent"])[used].sum())
     run.finish(
         provenance.record(
             profile,
@@ -411,8 +415,22 @@ def train(profile: Profile | str, model: str = "none") -> MDNRNN:
             wall_time_s=run.seconds + time.perf_counter() - started,
             seeds={"weights": profile.seed},
             sources=source,
-            test=validate(m, data, "test"),
+            test=test,
             history=run.history,
         )
     )
     return load(profile, model)
+
+
+@torch.inference_mode()
+def attention_weights(m: MDNRNN, vae: VAE, episode: dataset.Episode) -> np.ndarray:
+    """Where an attentive M looks at each step of an episode, `[time, items]`."""
+    mu, _, maps = vae.encode_frames(episode.frames[:-1])
+    _, found = m(
+        torch.from_numpy(mu)[None],
+        torch.from_numpy(episode.actions)[None],
+        torch.from_numpy(maps)[None] if m.needs_map else None,
+    )
+    if found is None:
+        raise AwmError("This M has no attention. Train one with, or choose another.")
+    return found[0].numpy()

@@ -139,6 +139,8 @@ def _run_one(path: Path, executed: Path, profile: Profile, kernel: str, place: s
             f"Notebook {path.name} cannot be run: {error} Restore it from the repository."
         ) from error
     except BaseException:
+        # The cell that was interrupted is nobody's any more; asyncio would print its traceback.
+        logging.getLogger("asyncio").setLevel(logging.CRITICAL)
         running.unlink(missing_ok=True)
         raise
     _settle_progress_bars(running)
@@ -190,15 +192,31 @@ class _NewestLine:
 
 
 def _settle_progress_bars(path: Path) -> None:
-    """Keep only what a terminal would show: of each line, what follows its last carriage return."""
+    """Keep only what a terminal would show: of each line, what follows its last carriage return.
+
+    Every redraw of a bar is an output of its own at first; they are joined before.
+    """
     notebook = nbformat.read(path, as_version=4)
     for cell in notebook.cells:
-        for output in cell.get("outputs", ()):
+        if cell.cell_type != "code":
+            continue
+        joined: list[nbformat.NotebookNode] = []
+        for output in cell.outputs:
+            if joined and _same_stream(joined[-1], output):
+                joined[-1].text += output.text
+            else:
+                joined.append(output)
+        for output in joined:
             if output.output_type == "stream" and "\r" in output.text:
                 lines = output.text.replace("\r\n", "\n").split("\n")
                 output.text = "\n".join(line.rstrip("\r").rsplit("\r", 1)[-1] for line in lines)
+        cell.outputs = joined
     with provenance.atomic(path) as temporary:
         nbformat.write(notebook, temporary)
+
+
+def _same_stream(one: nbformat.NotebookNode, other: nbformat.NotebookNode) -> bool:
+    return one.output_type == other.output_type == "stream" and one.name == other.name
 
 
 @contextmanager
@@ -222,12 +240,14 @@ def _kernel_of_this_interpreter() -> Iterator[str]:
             "ipykernel_launcher",
             "-f",
             "{connection_file}",
+            "--IPKernelApp.log_level=ERROR",
             # Progress bars as text on stderr, where this process can show them, not as widgets.
             "--IPKernelApp.exec_lines=import tqdm, tqdm.auto; tqdm.auto.tqdm = tqdm.tqdm",
         ],
         "display_name": "Python 3 (awm)",
         "language": "python",
-        "env": {"PYTHONPATH": path},
+        # Bars of one width, whatever terminal the notebooks were run from.
+        "env": {"PYTHONPATH": path, "TQDM_NCOLS": "88", "TQDM_MININTERVAL": "0.5"},
     }
     # Papermill warns about cells that it cannot know of, such as a missing `parameters` tag.
     logging.getLogger("papermill").setLevel(logging.ERROR)

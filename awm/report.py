@@ -218,46 +218,49 @@ def _lines(path: Path) -> list[dict]:
     return rows
 
 
-def _evaluations(profile: Profile) -> list[Record]:
-    """Every recorded evaluation: models in their usual order, other controllers after them."""
+def _all(profile: Profile, folder: str, suffix: str) -> dict[str, Record]:
+    """Every record of a folder by name: models in their usual order, then whatever else."""
     names = {
-        path.name
-        for folder in (config.data_dir(profile), config.pretrained_dir() / profile.name)
-        for path in folder.glob("evaluations/*.json")
+        path.name.removesuffix(suffix)
+        for place in (config.data_dir(profile), config.pretrained_dir() / profile.name)
+        for path in place.glob(f"{folder}/*{suffix}")
     }
-    records = [Record.load(profile, f"evaluations/{name}") for name in names]
     order = {name: position for position, name in enumerate(MODELS)}
-    return sorted(
-        records,
-        key=lambda r: (
-            order.get(r.get("controller"), len(order)),
-            str(r.get("controller")),
-            str(r.get("frames")),
-        ),
-    )
+    return {
+        name: Record.load(profile, f"{folder}/{name}{suffix}")
+        for name in sorted(names, key=lambda n: (order.get(_model(n), len(order)), n))
+    }
+
+
+def _model(name: str) -> str:
+    """The model of a controller or evaluation: `spatial-seed1-fast` -> `spatial`."""
+    return name.split("-")[0]
+
+
+def label(controller: str) -> str:
+    """How the text calls a controller: `spatial-seed1` -> `V and M, spatial attention, seed 1`."""
+    model, _, rest = controller.partition("-")
+    rest = re.sub(r"(\d+)$", r" \1", rest.replace("-", ", "))
+    return MODEL_NAMES.get(model, model) + (f", {rest}" if rest else "")
 
 
 def _records(profile: Profile) -> dict:
     """What the story can ask for, by the names it uses."""
-    evaluations = _evaluations(profile)
-    best = {
-        (r.get("controller"), r.get("frames")): r for r in evaluations if r.get("mean") is not None
-    }
+    evaluations = list(_all(profile, "evaluations", ".json").values())
+    found = {(r.get("controller"), r.get("frames")): r for r in evaluations}
     nothing = Record(config.data_dir(profile) / "evaluations", None)
     return {
         "rollouts": Record.load(profile, "rollouts.json"),
         "vae": Record.load(profile, "vae.json"),
         "mdn_rnn": {m: Record.load(profile, f"mdn_rnn-{m}.json") for m in _M_NAMES},
         "baselines": Record.load(profile, "mdn_rnn-baselines.json"),
-        "evolution": {m: Record.load(profile, f"evolution/{m}/log.jsonl") for m in MODELS},
-        "controllers": {m: Record.load(profile, f"controllers/{m}.json") for m in MODELS},
+        "evolution": _all(profile, "evolution", ".jsonl"),
+        "controllers": _all(profile, "controllers", ".json"),
         "evaluations": evaluations,
+        "evaluated": list(dict.fromkeys(str(r.get("controller")) for r in evaluations)),
         "dreamt": [r for r in evaluations if "dream" in str(r.get("controller"))],
-        "evaluation": lambda controller, frames="reference": best.get(
-            (controller, frames), nothing
-        ),
         "difference": lambda a, b, frames: _difference(
-            best.get((a, frames), nothing), best.get((b, frames), nothing)
+            found.get((a, frames), nothing), found.get((b, frames), nothing)
         ),
     }
 
@@ -295,7 +298,7 @@ def _stages(records: dict, notebooks: dict[str, Record]) -> list[tuple[str, Reco
         ("Data collection", records["rollouts"]),
         ("V", records["vae"]),
         *((_M_NAMES[m], record) for m, record in records["mdn_rnn"].items()),
-        *((f"C on {MODEL_NAMES[m]}", record) for m, record in records["controllers"].items()),
+        *((f"C on {label(name)}", record) for name, record in records["controllers"].items()),
         *(
             (f"Evaluation of {r.get('controller')}, {r.get('frames')} frames", r)
             for r in records["evaluations"]
@@ -353,7 +356,7 @@ class Story:
             notebook=self.notebook,
             bibliography=self.bibliography,
             profile=self.profile,
-            model_names=MODEL_NAMES,
+            label=label,
             m_names=_M_NAMES,
             missing=MISSING,
             **context,

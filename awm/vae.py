@@ -4,6 +4,7 @@ Ha & Schmidhuber 2018, appendix A.1; Kingma & Welling 2014. Everything about V i
 network, its loss, its training and how it is loaded.
 """
 
+import math
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -236,12 +237,13 @@ def train(profile: Profile | str) -> VAE:
                 entry |= validate(vae.eval(), held_out)
                 run.keep_if_best(vae, entry["validation_loss"])
             run.history.append(entry)
-            bar.set_postfix(loss=f"{loss:.1f}", validation=f"{run.best_score:.1f}")
+            bar.set_postfix(loss=f"{loss:.1f}", validation=f"{run.best_score or math.nan:.1f}")
         if update % _CHECKPOINT_EVERY == 0 and not last:
             run.save(vae, optimizer, schedule, update, time.perf_counter() - started)
     bar.close()
     vae.load_state_dict(run.best)
     test = validate(vae.eval(), held_out_frames(rollouts, "test"))
+    kl = kl_per_latent(vae, held_out)
     run.finish(
         provenance.record(
             profile,
@@ -249,6 +251,7 @@ def train(profile: Profile | str) -> VAE:
             seeds={"weights": profile.seed},
             sources={"rollouts": rollouts.hash},
             test={name.replace("validation", "test"): value for name, value in test.items()},
+            kl_per_latent=kl.tolist(),
             history=run.history,
         )
     )
@@ -260,3 +263,17 @@ def kl_per_latent(vae: VAE, frames: np.ndarray) -> np.ndarray:
     """Average KL of every latent over frames, nats `[z]`: which of them carry information."""
     mu, logvar, _ = vae.encode_frames(frames)
     return kl_divergence(torch.from_numpy(mu), torch.from_numpy(logvar)).mean(0).numpy()
+
+
+@torch.inference_mode()
+def traverse(vae: VAE, frame: np.ndarray, dims, values) -> np.ndarray:
+    """Decode a frame's z with one latent after another set to `values`.
+
+    Returns uint8 `[len(dims), len(values), 64, 64, 3]`.
+    """
+    mu, _ = vae.encode(to_input(frame[None]))
+    z = mu.repeat(len(dims), len(values), 1)
+    for row, dim in enumerate(dims):
+        z[row, :, int(dim)] = torch.as_tensor(np.asarray(values), dtype=z.dtype)
+    frames = to_frames(vae.decode(z.flatten(0, 1)))
+    return frames.reshape(len(dims), len(values), *frames.shape[1:])

@@ -87,7 +87,7 @@ class Checkpoint:
         self.history: list[dict] = []
         self.seconds = 0.0
         self.best: dict[str, torch.Tensor] = {}
-        self.best_score = float("inf")
+        self.best_score: float | None = None
 
     def resume(self, module, optimizer, schedule) -> int:
         """Restore all four if there is a checkpoint; returns the updates done."""
@@ -111,7 +111,7 @@ class Checkpoint:
 
     def keep_if_best(self, module, score: float) -> None:
         """Remember the weights if `score` (lower is better) is the best so far."""
-        if score < self.best_score:
+        if self.best_score is None or score < self.best_score:
             self.best_score = score
             self.best = {k: v.detach().clone() for k, v in module.state_dict().items()}
 

@@ -7,6 +7,7 @@ by matplotlib while a slider moves.
 """
 
 import html
+from contextlib import contextmanager
 from functools import lru_cache
 
 import ipywidgets
@@ -20,6 +21,9 @@ from awm.errors import AwmError
 
 #: How far sliders reach, in standard deviations of the prior, unless a frame asks for more.
 REACH = 4.0
+#: Their step. Binary fractions survive a browser's arithmetic: it sends a value back to the kernel,
+#: as if someone had turned the slider, when its own rounding makes it another.
+STEP = 1 / 8
 
 _SCALE = 4  # screen pixels a frame's pixel
 _SIDE = f"{64 * _SCALE}px"
@@ -174,7 +178,7 @@ class LatentExplorer(Panel):
         pictures.append(_titled("decoded from z", self.decoded))
         grid = ipywidgets.GridBox(
             [self.sliders[dim] for dim in self.order],
-            layout={"grid_template_columns": "repeat(auto-fill, minmax(205px, 1fr))"},
+            layout={"grid_template_columns": "repeat(auto-fill, minmax(230px, 1fr))"},
         )
         if self._chooser is None:
             self._draw()
@@ -198,13 +202,13 @@ class LatentExplorer(Panel):
         try:
             self.z = np.array(z, np.float32)
             for slider, value in zip(self.sliders, self.z.tolist(), strict=True):
-                reach = max(REACH, np.ceil(abs(value)))
+                reach = REACH
+                while reach < abs(value):
+                    reach *= 2
                 if slider.max != reach:
-                    # Wide before narrow: a slider refuses a minimum above its value.
                     with slider.hold_trait_notifications():
-                        slider.min, slider.max, slider.value = -reach, reach, value
-                else:
-                    slider.value = value
+                        slider.min, slider.max = -reach, reach
+                slider.value = round(value / STEP) * STEP
         finally:
             self._quiet = False
         self._draw()
@@ -212,8 +216,8 @@ class LatentExplorer(Panel):
     def _slider(self, dim: int):
         informative = self.kl is None or self.kl[dim] > vision.INFORMATIVE_NATS
         slider = ipywidgets.FloatSlider(
-            value=0, min=-REACH, max=REACH, step=0.1, description=f"z{dim}",
-            readout_format=".1f", layout={"width": "200px"},
+            value=0, min=-REACH, max=REACH, step=STEP, description=f"z{dim}",
+            readout_format=".2f", layout={"width": "97%"},
             style={
                 "description_width": "30px",
                 "handle_color": figures.COLORS["V" if informative else "untrained"],
@@ -223,7 +227,9 @@ class LatentExplorer(Panel):
             slider.tooltip = f"{self.kl[dim]:.2f} nats"
 
         def turn(change):
-            if not self._quiet:
+            # z may lie between steps; where its slider stands then is nobody's turn.
+            unturned = abs(change["new"] - self.z[dim]) <= STEP / 2
+            if not (self._quiet or unturned):
                 self.z[dim] = change["new"]
                 self._turned = dim
                 self._draw()
@@ -232,7 +238,7 @@ class LatentExplorer(Panel):
         return slider
 
     def _encoded(self):
-        with torch.inference_mode():
+        with _inference():
             return self._vae.encode(vision.to_input(self._chooser.picture()[None]))[0][0].numpy()
 
     def _draw_original(self, _=None):
@@ -281,9 +287,7 @@ class _FrameChooser:
         self.rollout = ipywidgets.IntSlider(0, 0, len(rollouts) - 1, description="rollout", **wide)
         # Past the first second, in which the camera still zooms in.
         last = len(self._read(0).frames) - 1
-        self.frame = ipywidgets.IntSlider(
-            min(60, last // 2), 0, last, description="frame", **wide
-        )
+        self.frame = ipywidgets.IntSlider(min(60, last // 2), 0, last, description="frame", **wide)
         self.play = ipywidgets.Play(
             self.frame.value, 0, last, interval=100, show_repeat=False, description="play frames"
         )
@@ -344,6 +348,18 @@ def _open_vae(vae):
     return vae
 
 
+@contextmanager
+def _inference():
+    """No gradients and one thread: threads that wait for a busy core make one frame take 150 ms."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with torch.inference_mode():
+            yield
+    finally:
+        torch.set_num_threads(threads)
+
+
 def _information(vae, rollouts, count: int = 256) -> np.ndarray:
     """Mean KL of each latent, nats [z_size], on about `count` frames spread over the rollouts."""
     episodes = np.unique(np.linspace(0, len(rollouts) - 1, 16).astype(int))
@@ -352,20 +368,20 @@ def _information(vae, rollouts, count: int = 256) -> np.ndarray:
     for index in episodes:
         seen = rollouts.episode(int(index)).frames
         frames.append(seen[np.unique(np.linspace(0, len(seen) - 1, each).astype(int))])
-    with torch.inference_mode():
+    with _inference():
         mu, logvar = vae.encode(vision.to_input(np.concatenate(frames)))
         return vision.kl_divergence(mu, logvar).mean(0).numpy()
 
 
 def _decode(vae, z: np.ndarray) -> np.ndarray:
     """Latents [n, z_size] as frames uint8 [n, 64, 64, 3]."""
-    with torch.inference_mode():
+    with _inference():
         return vision.to_frames(vae.decode(torch.from_numpy(np.asarray(z, np.float32))))
 
 
 def _reconstruct(vae, frames: np.ndarray) -> np.ndarray:
     """What V keeps of frames uint8 [n, 64, 64, 3]: decoded from the posterior's mean."""
-    with torch.inference_mode():
+    with _inference():
         mu, _ = vae.encode(vision.to_input(np.ascontiguousarray(frames)))
         return vision.to_frames(vae.decode(mu))
 

@@ -1,7 +1,7 @@
 """The report's figures: one theme, diagrams, plots, and the place where pictures are saved.
 
-    fig = figures.vae_losses(vae.manifest["history"])
-    figures.save(fig, "vae_loss", caption="What V learned, and when.")
+fig = figures.vae_losses(vae.manifest["history"])
+figures.save(fig, "vae_loss", caption="What V learned, and when.")
 """
 
 from awm.figures.attention import (

@@ -5,7 +5,6 @@ to even attention (1 / number of entries), so that figures of different width co
 """
 
 import numpy as np
-from PIL import Image
 
 from awm.errors import AwmError
 from awm.figures.theme import BLUE, INK, MUTED, WEIGHT, WIDTH, bare, figure, tint
@@ -51,9 +50,8 @@ def attention_over_frame(frame, weights, titles=None):
     lit = overlay_attention(frames, weights)
     weights = weights.reshape(-1, 6, 6)
     count = len(frames)
-    wide = min(WIDTH, 2.3 * 3) if count == 1 else WIDTH
     if count == 1:
-        fig = figure(2.5, wide)
+        fig = figure(2.85)
         axes = fig.subplots(1, 3)
         pictures = [(frames[0], "frame"), (lit[0], "attended"), (None, "weights")]
         for one, (picture, title) in zip(axes, pictures, strict=True):
@@ -64,7 +62,7 @@ def attention_over_frame(frame, weights, titles=None):
                 bare(one)
             one.set_title(title, loc="center", weight="normal")
         return fig
-    fig = figure(2 * wide / count + (0.25 if titles else 0.1), wide)
+    fig = figure(2 * WIDTH / count + (0.25 if titles else 0.1))
     grid = fig.subplots(2, count)
     fig.get_layout_engine().set(w_pad=0.015, h_pad=0.015, wspace=0, hspace=0)
     for j in range(count):
@@ -84,10 +82,10 @@ def attention_over_entries(weights, z_size: int = 32):
     weights = np.asarray(weights, float)
     names = ["steer", "gas", "brake"]
     entries = weights.shape[1]
-    fig, axes, side = _map(weights, "entry of [z, a]", 3.7)
+    fig, axes, side = _map(weights, "entry of [z, a]", 4.6)
     ticks = [*range(0, z_size, 4), *range(z_size, entries)]
-    labels = [f"$z_{{{i}}}$" for i in range(0, z_size, 4)] + names[: entries - z_size]
-    axes.set_yticks(ticks, labels, fontsize=7)
+    labels = [f"z{i}" for i in range(0, z_size, 4)] + names[: entries - z_size]
+    axes.set_yticks(ticks, labels, fontsize=6.5)
     for one in (axes, side):
         one.axhline(z_size - 0.5, color=INK, linewidth=0.8)
     return fig
@@ -110,14 +108,16 @@ def _spread(weights: np.ndarray, size: int, scale: int) -> np.ndarray:
     """Cells [T, 6, 6] as light on the frame's pixels [T, size, size]; even attention gives 1."""
     pixels = (np.arange(size) + 0.5) / scale
     centres = _CENTRE + 0.5 + _STRIDE * np.arange(6)
-    # A bell about as wide as what a cell sees, and its neighbours' sum is flat in between.
+    # A bell around each cell, within what it sees. A pixel's light is the bells' weighted mean, so
+    # that the frame's border, which few cells see, is not darker for that.
     bells = np.exp(-0.5 * ((pixels[:, None] - centres) / (_FIELD / 4)) ** 2)
+    bells /= bells.sum(axis=1, keepdims=True)
     return 36 * np.einsum("yi,tij,xj->tyx", bells, weights, bells)
 
 
 def _cells(fig, axes, weights: np.ndarray) -> None:
     share = weights / weights.sum()
-    most = share.max()
+    most = max(share.max(), 4 / share.size)  # even attention is pale
     axes.imshow(share, cmap=WEIGHT, vmin=0, vmax=most)
     bare(axes)
     for (i, j), value in np.ndenumerate(share):
@@ -138,7 +138,9 @@ def _map(weights: np.ndarray, ylabel: str, height: float):
     )  # fmt: skip
     axes.set(xlabel="step", ylabel=ylabel)
     axes.grid(False)
-    bar = fig.colorbar(image, ax=axes, location="top", aspect=50, shrink=0.5, pad=0.02, anchor=(0, 0))
+    bar = fig.colorbar(
+        image, ax=axes, location="top", aspect=50, shrink=0.5, pad=0.02, anchor=(0, 0)
+    )
     bar.set_label("attention, relative to even", fontsize=7.5)
     bar.ax.tick_params(labelsize=7)
     bar.outline.set_visible(False)

@@ -36,10 +36,15 @@ class _Sketch:
         """A rounded box centred on (x, y): a heavy name and, below it, a lighter note."""
         self.axes.add_patch(
             FancyBboxPatch(
-                (x - width / 2, y - height / 2), width, height,
+                (x - width / 2, y - height / 2),
+                width,
+                height,
                 boxstyle="round,pad=0,rounding_size=0.13",
-                facecolor=tint(color, strong), edgecolor=color, linewidth=1.4, zorder=2,
-            )  # fmt: skip
+                facecolor=tint(color, strong),
+                edgecolor=color,
+                linewidth=1.4,
+                zorder=2,
+            )
         )
         lines = note.count("\n") + 1 if note else 0
         self.text(x, y + 0.115 * lines, text, size=size, weight="bold", color=color)
@@ -56,9 +61,14 @@ class _Sketch:
         scale = np.array([-width if toward == "left" else width, height]) / 2
         self.axes.add_patch(
             Polygon(
-                np.array(corners) * scale + (x, y), closed=True, joinstyle="round",
-                facecolor=tint(color), edgecolor=color, linewidth=1.4, zorder=2,
-            )  # fmt: skip
+                np.array(corners) * scale + (x, y),
+                closed=True,
+                joinstyle="round",
+                facecolor=tint(color),
+                edgecolor=color,
+                linewidth=1.4,
+                zorder=2,
+            )
         )
         self.text(x, y, text, size=12, weight="bold", color=color)
 
@@ -73,10 +83,15 @@ class _Sketch:
         """A quiet frame around parts that belong together."""
         self.axes.add_patch(
             FancyBboxPatch(
-                (left, bottom), right - left, top - bottom,
+                (left, bottom),
+                right - left,
+                top - bottom,
                 boxstyle="round,pad=0,rounding_size=0.18",
-                facecolor=fill, edgecolor=color, linewidth=1, zorder=0,
-            )  # fmt: skip
+                facecolor=fill,
+                edgecolor=color,
+                linewidth=1,
+                zorder=0,
+            )
         )
 
     def arrow(self, *points, color=INK, dashed=False, width=1.5, corner=0.16):
@@ -88,9 +103,13 @@ class _Sketch:
         self.axes.add_patch(
             PathPatch(
                 _rounded([*points[:-1], tuple(neck)], corner),
-                edgecolor=color, linewidth=width, fill=False, capstyle="butt", zorder=1.5,
+                edgecolor=color,
+                linewidth=width,
+                fill=False,
+                capstyle="butt",
+                zorder=1.5,
                 linestyle=(0, (3.2, 2)) if dashed else "-",
-            )  # fmt: skip
+            )
         )
         self.axes.add_patch(
             Polygon([end, neck + across, neck - across], facecolor=color, lw=0, zorder=1.6)
@@ -139,9 +158,15 @@ class _Sketch:
         self.axes.add_patch(body)
         self.axes.add_patch(
             FancyBboxPatch(
-                (left, bottom), size, size, boxstyle="round,pad=0,rounding_size=0.05",
-                facecolor="none", edgecolor=PARTS["environment"], linewidth=1.4, zorder=2.5,
-            )  # fmt: skip
+                (left, bottom),
+                size,
+                size,
+                boxstyle="round,pad=0,rounding_size=0.05",
+                facecolor="none",
+                edgecolor=PARTS["environment"],
+                linewidth=1.4,
+                zorder=2.5,
+            )
         )
 
 
@@ -217,9 +242,15 @@ def world_model():
     # M and its three organs.
     sheet.axes.add_patch(
         FancyBboxPatch(
-            (3.35, 1.0), 4.85, 1.9, boxstyle="round,pad=0,rounding_size=0.16",
-            facecolor=tint(m, 0.09), edgecolor=m, linewidth=1.4, zorder=1,
-        )  # fmt: skip
+            (3.35, 1.0),
+            4.85,
+            1.9,
+            boxstyle="round,pad=0,rounding_size=0.16",
+            facecolor=tint(m, 0.09),
+            edgecolor=m,
+            linewidth=1.4,
+            zorder=1,
+        )
     )
     sheet.text(3.6, 2.63, "M", size=13, weight="bold", color=m)
     sheet.text(8.0, 2.63, "Memory", color=MUTED, align="right")

@@ -18,13 +18,13 @@ def frame_grid(rows, titles=None, column_titles=None, notes=None):
     columns = max(len(row) for row in rows)
     label = 0.95 if titles else 0.05
     side = (WIDTH - label) / columns
-    under = 0.2 if notes else 0.05
+    under = [0.2 if notes and notes[i] else 0.05 for i in range(len(rows))]
     top = 0.25 if column_titles else 0.03
-    height = top + len(rows) * (side - 0.05 + under)
+    height = top + len(rows) * (side - 0.05) + sum(under)
     fig = figure(height)
     fig.set_layout_engine("none")
     for i, row in enumerate(rows):
-        bottom = height - top - (i + 1) * (side - 0.05 + under) + under
+        bottom = height - top - (i + 1) * (side - 0.05) - sum(under[:i])
         for j, picture in enumerate(row):
             axes = fig.add_axes(
                 (
@@ -50,10 +50,11 @@ def frame_grid(rows, titles=None, column_titles=None, notes=None):
     return fig
 
 
-def reconstruction_pairs(originals, reconstructions):
+def reconstruction_pairs(originals, reconstructions, titles=None):
     """Frames, what V makes of them, and where it errs; both are uint8 [n, 64, 64, 3].
 
-    The number under a column is its squared error, summed over pixels and channels in [0, 1].
+    `titles` [n] stand above the columns. The number under a column is its squared error, summed
+    over pixels and channels in [0, 1].
     """
     originals, reconstructions = np.asarray(originals), np.asarray(reconstructions)
     if originals.shape != reconstructions.shape:
@@ -67,6 +68,7 @@ def reconstruction_pairs(originals, reconstructions):
     return frame_grid(
         [originals, reconstructions, error_picture(errors)],
         ["original", "reconstruction", "squared\nerror"],
+        titles,
         notes=[None, None, notes],
     )
 
@@ -91,8 +93,13 @@ def latent_traversal(images, dims=None, values=None, kl=None):
     """
     images = np.asarray(images)
     dims = range(len(images)) if dims is None else dims
-    titles = [f"$z_{{{dim}}}$" for dim in dims]
+    titles = [f"z{dim}" for dim in dims]
     if kl is not None:
         titles = [f"{title}\n{nats:.1f} nats" for title, nats in zip(titles, kl, strict=True)]
-    columns = None if values is None else [f"{value:+.1f}" for value in values]
+    columns = None if values is None else [_signed(value) for value in values]
     return frame_grid(list(images), titles, columns)
+
+
+def _signed(value: float) -> str:
+    """+1, −0.5, 0: with a minus sign, and no more digits than it takes."""
+    return "0" if abs(value) < 1e-9 else f"{value:+.2g}".replace("-", "−")

@@ -51,7 +51,9 @@ def learning_curves(
     axes.set(xlabel=xlabel, ylabel=ylabel, title=title)
     if log:
         axes.set_yscale("log")
-    _finish(fig, axes, legend=len(names) > 1)
+    _finish(axes)
+    if len(names) > 1:
+        fig.legend(loc="outside upper right", ncols=3)
     return fig
 
 
@@ -72,7 +74,7 @@ def vae_losses(history, split="both", references=None):
             color = COLORS["V"] if part == "train" else INK
             _curve(axes, history, f"{part}_{term}", _SPLITS[part], color, "update")
         axes.set(xlabel="updates", ylabel=unit, title=title)
-        _finish(fig, axes)
+        _finish(axes)
     # The first updates, from hundreds down, would leave the rest a flat line.
     left.set_yscale("log")
     left.yaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 5, 7)))
@@ -112,10 +114,10 @@ def mdn_rnn_learning_curves(histories, baselines=None, key="nll", ylabel=None):
         axes.set_ylim(min(values) - margin, max(values) + margin)
     axes.set(xlabel="updates", ylabel=ylabel or "negative log-likelihood (nats a step)")
     _levels(axes, baselines or {})
-    _finish(fig, axes)
-    fig.legend(loc="outside upper left", ncols=2 if len(histories) > 2 else len(histories) or 1)
-    axes.text(1, 1.015, "thin: training · thick: held-out episodes", transform=axes.transAxes,
-              ha="right", va="bottom", fontsize=7, color=MUTED)  # fmt: skip
+    _finish(axes)
+    axes.plot([], [], color=tint(MUTED, 0.55), linewidth=1.1, label="thin: training")
+    axes.plot([], [], "o-", color=MUTED, markersize=3.4, label="marked: held-out episodes")
+    fig.legend(loc="outside upper left", ncols=3)
     return fig
 
 
@@ -245,7 +247,7 @@ def controller_training(logs, x="steps", solved=SOLVED):
     thin line is the population's average and the band its best and worst, on the generation's.
     With one model, a second panel shows the step size sigma.
     """
-    if not logs:
+    if not logs or not all(logs.values()):
         raise AwmError("There is no evolution to show. Evolve a controller first: `awm evolve`.")
     single = len(logs) == 1
     if single:
@@ -255,15 +257,19 @@ def controller_training(logs, x="steps", solved=SOLVED):
     else:
         fig = figure(3.6)
         axes = fig.subplots()
-    largest = max(_numbers(log, x)[-1] for log in logs.values() if log)
+    largest = max(log[-1][x] for log in logs.values())
     unit, word = (1e6, "million ") if x == "steps" and largest >= 5e5 else (1, "")
     for model, log in logs.items():
         color = model_color(model)
-        at = _numbers(log, x) / unit
+        # The last entry may only validate the final mean: no population was drawn for it.
+        drawn = [entry for entry in log if "mean" in entry]
+        at = _numbers(drawn, x) / unit
         if single:
-            axes.fill_between(at, _numbers(log, "worst"), _numbers(log, "best"), linewidth=0,
-                              color=tint(color, 0.13), label="population, best to worst")  # fmt: skip
-        axes.plot(at, _numbers(log, "mean"), color=tint(color, 0.6), linewidth=1,
+            axes.fill_between(
+                at, _numbers(drawn, "worst"), _numbers(drawn, "best"), linewidth=0,
+                color=tint(color, 0.13), label="population, best to worst",
+            )  # fmt: skip
+        axes.plot(at, _numbers(drawn, "mean"), color=tint(color, 0.6), linewidth=1,
                   label="population's average" if single else None)  # fmt: skip
         checked = [entry for entry in log if entry.get("validation") is not None]
         name = "the agent (distribution's mean), validation tracks" if single else None
@@ -271,7 +277,7 @@ def controller_training(logs, x="steps", solved=SOLVED):
                   markersize=4, markeredgecolor="white", markeredgewidth=0.7,
                   label=name or model_label(model))  # fmt: skip
         if single:
-            below.plot(at, _numbers(log, "sigma"), color=color, linewidth=1.4)
+            below.plot(_numbers(log, x) / unit, _numbers(log, "sigma"), color=color, linewidth=1.4)
             below.set(ylabel="sigma", ylim=(0, None))
             below.yaxis.set_major_locator(MaxNLocator(3))
     if solved is not None:
@@ -279,8 +285,13 @@ def controller_training(logs, x="steps", solved=SOLVED):
     axes.set_ylabel("return an episode")
     names = {"steps": f"{word}steps on the track", "generation": "generation", "seconds": "seconds"}
     (below if single else axes).set_xlabel(names.get(x, x))
-    _finish(fig, axes, extra=below if single else None)
-    fig.legend(loc="outside upper left", ncols=1 if single else min(3, len(logs)))
+    _finish(axes)
+    if single:
+        _finish(below)
+        fig.align_ylabels([axes, below])
+    else:
+        axes.plot([], [], color=tint(MUTED, 0.55), linewidth=1, label="thin: population's average")
+    fig.legend(loc="outside upper left", ncols=1 if single else 3)
     return fig
 
 
@@ -314,25 +325,27 @@ def returns_comparison(evaluations, published=None, solved=SOLVED):
         frames = f", {evaluation['frames']} frames" if several and "frames" in evaluation else ""
         labels.append(f"{name}\n{len(returns)} episodes{frames}")
         deviation = evaluation.get("std", returns.std())
-        _beside(axes, row, f"{returns.mean():.0f} ± {deviation:.0f}")
+        _beside(axes, row, returns.mean(), deviation)
     for row, (name, (mean, deviation)) in enumerate(published.items(), len(evaluations)):
         axes.plot([mean - deviation, mean + deviation], [row, row], color=FAINT, linewidth=2.2)
         axes.plot(mean, row, "D", color="white", markeredgecolor=MUTED, markersize=5)
         labels.append(f"{name}\npublished")
-        _beside(axes, row, f"{mean:.0f} ± {deviation:.0f}")
+        _beside(axes, row, mean, deviation)
     if published:
         axes.axhline(len(evaluations) - 0.5, color=FAINT, linewidth=0.8)
     if solved is not None:
         axes.axvline(solved, color=MUTED, linewidth=1, linestyle=(0, (4, 3)))
-        axes.annotate(f"solved: {solved}", (solved, rows - 0.5), (-4, 3), fontsize=7,
-                      textcoords="offset points", color=MUTED, ha="right", va="bottom")  # fmt: skip
+        axes.annotate(f"solved: {solved}", (solved, 1), (0, 3), fontsize=7, ha="center",
+                      va="bottom", xycoords=("data", "axes fraction"),
+                      textcoords="offset points", color=MUTED)  # fmt: skip
     axes.set_yticks(range(rows), labels, fontsize=7.5)
     axes.set(ylim=(-0.6, rows - 0.4), xlabel="return an episode")
     axes.invert_yaxis()
     axes.grid(False, axis="y")
     axes.tick_params(axis="y", labelcolor=INK)
-    axes.text(0, 1.02, "diamond: mean with 95 % interval · bar: median · dots: episodes",
-              transform=axes.transAxes, va="bottom", fontsize=7, color=MUTED)  # fmt: skip
+    axes.annotate("diamond: mean, 95 % interval · bar: median · dots: episodes", (0, 1), (0, 3),
+                  xycoords="axes fraction", textcoords="offset points", fontsize=7,
+                  va="bottom", color=MUTED)  # fmt: skip
     return fig
 
 
@@ -381,26 +394,21 @@ def _levels(axes, levels) -> None:
         )  # fmt: skip
 
 
-def _finish(fig, axes, legend=False, extra=None) -> None:
-    for one in (axes, extra) if extra is not None else (axes,):
-        one.margins(x=0.02)
-        one.grid(False, axis="x")
-        one.xaxis.set_major_locator(MaxNLocator(6))
-    if fig is not None and extra is not None:
-        fig.align_ylabels([axes, extra])
-    if legend:
-        axes.legend(ncols=3, loc="lower left", bbox_to_anchor=(0, 1), borderaxespad=0.2)
+def _finish(axes) -> None:
+    axes.margins(x=0.02)
+    axes.grid(False, axis="x")
+    axes.xaxis.set_major_locator(MaxNLocator(6))
 
 
 def _small(axes, last: bool, label: str) -> None:
     """Ticks and label of a small multiple: only the last row has them."""
-    axes.xaxis.set_major_locator(MaxNLocator(4)) if not axes.get_xticks().size else None
     axes.tick_params(axis="x", labelsize=7, labelbottom=last)
     if last:
         axes.set_xlabel(label, fontsize=7.5)
 
 
-def _beside(axes, row: float, text: str) -> None:
-    """A number to the right of a row."""
+def _beside(axes, row: float, mean: float, deviation: float) -> None:
+    """Mean and standard deviation, to the right of a row."""
+    text = f"{mean:.0f} ± {deviation:.0f}".replace("-", "−")
     axes.annotate(text, (1, row), (6, 0), xycoords=("axes fraction", "data"), va="center",
                   textcoords="offset points", fontsize=8, annotation_clip=False)  # fmt: skip

@@ -128,9 +128,9 @@ class FastCar(car_dynamics.Car):
             return
         grass = not wheel.tiles
         mark = wheel.skid_particle
-        position = tuple(wheel.position)
+        position = wheel.position  # Box2D's own vector: as in Gymnasium, it moves with the wheel
         if mark and mark.grass == grass and len(mark.poly) < 30:
-            mark.poly.append(position)
+            mark.poly.append((position[0], position[1]))
         elif wheel.skid_start is None:
             wheel.skid_start = position
         else:

@@ -1,0 +1,79 @@
+# Two commands matter: `make report` and `make test`. Each makes .venv first if it has to.
+
+SHELL := /bin/sh
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+PIP_INSTALL := $(BIN)/python -m pip install --disable-pip-version-check -qq
+
+# The first Python on the PATH that this project runs on; `make report PYTHON=...` names another.
+PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
+	$$python -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' \
+	2>/dev/null && echo $$python && break; done)
+
+# `make report PROFILE=smoke|quick|paper`; left out, `awm report` decides.
+PROFILE ?=
+# `make report RETRAIN=1` trains everything anew.
+RETRAIN ?=
+# `make test PYTEST_ARGS="-k report"`
+PYTEST_ARGS ?= -n auto --dist loadfile
+
+.PHONY: help report test lab lint clean
+
+help:
+	@echo 'make report [PROFILE=smoke|quick|paper] [RETRAIN=1]'
+	@echo '              run the notebooks and write images/ and report/index.html'
+	@echo '              (PROFILE left out: paper where its artefacts are committed, else quick;'
+	@echo '              RETRAIN=1: use no trained artefact, train everything from scratch)'
+	@echo 'make test     run the tests   [PYTEST_ARGS="-k report"]'
+	@echo 'make lab      open the notebooks in JupyterLab'
+	@echo 'make lint     check the code with ruff'
+	@echo 'make clean    remove caches and build products; with PROFILE=smoke|quick|paper also'
+	@echo '              that profile'\''s data/. Keeps data/pretrained, images/, report/, $(VENV)'
+	@echo 'make help     this text'
+	@echo
+	@echo 'Each makes $(VENV) first and installs requirements.lock into it (PYTHON=... picks the'
+	@echo 'interpreter). More commands, one for each stage: $(BIN)/awm --help'
+
+report: $(INSTALLED)
+	$(BIN)/awm report $(if $(PROFILE),--profile '$(PROFILE)') \
+		$(if $(filter-out 0 no false,$(RETRAIN)),--retrain)
+
+test: $(INSTALLED)
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+lab: $(INSTALLED)
+	$(BIN)/jupyter lab --notebook-dir=notebooks
+
+lint: $(INSTALLED)
+	$(BIN)/ruff check .
+
+# Installed again only when the pinned versions or the package's metadata change.
+$(INSTALLED): requirements.lock pyproject.toml
+	@if [ -z "$(PYTHON)" ]; then \
+		echo "error: Python 3.11, 3.12 or 3.13 is needed, and none is on the PATH" \
+			"(python3 is: $$(python3 --version 2>&1))." \
+			"Install one, or name it: make $(or $(MAKECMDGOALS),report) PYTHON=/path/to/python3.11" >&2; \
+		exit 2; \
+	fi
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || { \
+		echo "error: Python 3.11, 3.12 or 3.13 is needed; $(PYTHON) is $$($(PYTHON) --version 2>&1)." >&2; \
+		exit 2; \
+	}
+	@echo 'installing requirements.lock into $(VENV) (this once; it takes some minutes)'
+	@$(PYTHON) -m venv $(VENV)
+	@$(PIP_INSTALL) -r requirements.lock
+	@$(PIP_INSTALL) --no-deps --no-build-isolation -e .
+	@touch $@
+
+clean:
+	@case '$(PROFILE)' in \
+		'') ;; \
+		smoke|quick|paper) echo 'removing data/$(PROFILE)'; rm -rf 'data/$(PROFILE)' ;; \
+		*) echo "error: there is no profile '$(PROFILE)'. Choose one of: smoke, quick, paper." >&2; \
+			exit 2 ;; \
+	esac
+	@echo 'removing caches and build products (kept: data/, images/, report/, $(VENV))'
+	@rm -rf build dist .pytest_cache .ruff_cache .report-*
+	@find awm notebooks tests benchmarks \( -name __pycache__ -o -name .ipynb_checkpoints \) \
+		-prune -exec rm -rf {} + 2>/dev/null || true

@@ -1,0 +1,99 @@
+"""What M's likelihood is worth: simple predictors of the next z on the same held-out sequences."""
+
+import math
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from awm import config, dataset, mdn_rnn, provenance, vae
+from awm.config import Profile, get_profile
+from awm.mdn_rnn import SequenceData
+
+_TRAINING_BATCHES = 24
+
+
+def path_of(profile: Profile) -> Path:
+    """Where a profile's baselines lie."""
+    return config.data_dir(profile) / "mdn_rnn-baselines.json"
+
+
+def compare(profile: Profile | str) -> dict:
+    """Baselines and trained Ms on the test episodes; returns at once if nothing has changed.
+
+    Per predictor: `nll` (nats a step, all latents), `nll_informative` (the latents that carry
+    information; the others are noise that nobody can predict) and `reward_r2`. The predictors:
+
+    - `same_z`: tomorrow is as today, give or take a deviation fitted for each latent
+    - `linear_gaussian`: least squares from [z, a], with the residual's deviation
+    - `untrained_lstm`: an LSTM of random weights whose head alone was trained
+    - `lstm`: the trained, plain M
+    """
+    profile = get_profile(profile)
+    rollouts, v = dataset.open_rollouts(profile), vae.load(profile)
+    ms = {"untrained_lstm": mdn_rnn.load(profile, "untrained"), "lstm": mdn_rnn.load(profile)}
+    sources = {"rollouts": rollouts.hash, "vae": v.manifest["hash"]}
+    sources |= {name: m.manifest["hash"] for name, m in ms.items()}
+    path = path_of(profile)
+    if path.exists():
+        before = provenance.read_json(path)
+        if before["sources"] == sources:
+            return before
+    data = SequenceData(profile, rollouts, dataset.encode_latents(profile, v))
+    informative = informative_latents(v)
+    training = [
+        _steps(data.training_batch(profile.mdn_batch, False, profile.seed, n))
+        for n in range(_TRAINING_BATCHES)
+    ]
+    z, inputs, reward, after = (torch.cat(column) for column in zip(*training, strict=True))
+    held_out = [_steps(batch) for batch in data.held_out("test", False)]
+    test_z, test_inputs, test_reward, test_after = (
+        torch.cat(column) for column in zip(*held_out, strict=True)
+    )
+    layer = torch.linalg.lstsq(inputs, torch.cat([after, reward[:, None]], 1)).solution
+    linear, test_linear = inputs @ layer, test_inputs @ layer
+    found = {
+        "same_z": _score(
+            (after - z).std(0), test_z, test_after, reward.mean(), test_reward, informative
+        ),
+        "linear_gaussian": _score(
+            (after - linear[:, :-1]).std(0),
+            test_linear[:, :-1],
+            test_after,
+            test_linear[:, -1],
+            test_reward,
+            informative,
+        ),
+    }
+    for name, m in ms.items():
+        test = m.manifest["test"]
+        found[name] = {key: test[key] for key in ("nll", "nll_informative", "reward_r2")}
+    result = provenance.record(profile, sources=sources, informative=informative, **found)
+    provenance.write_json(path, result)
+    return result
+
+
+def informative_latents(v: vae.VAE) -> list[int]:
+    """The latents of V whose average KL exceeds `vae.INFORMATIVE_NATS`."""
+    kl = np.array(v.manifest["kl_per_latent"])
+    return np.flatnonzero(kl > vae.INFORMATIVE_NATS).tolist()
+
+
+def _steps(batch) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """z, [z, a, 1], reward and z' of every real step of a batch, one row a step."""
+    present = batch.mask > 0
+    z, after = batch.z[:, :-1][present], batch.z[:, 1:][present]
+    inputs = torch.cat([z, batch.action[present], torch.ones(len(z), 1)], dim=1)
+    return z, inputs, batch.reward[present], after
+
+
+def _score(deviation, expected, z, expected_reward, reward, informative: list[int]) -> dict:
+    standard = (z - expected) / deviation
+    nll = (0.5 * standard.square() + deviation.log() + 0.5 * math.log(2 * math.pi)).mean(0)
+    error = (expected_reward - reward).square().mean()
+    return {
+        "nll": float(nll.sum()),
+        "nll_informative": float(nll[informative].sum()),
+        "reward_r2": float(1 - error / reward.var(unbiased=False)),
+    }

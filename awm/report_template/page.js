@@ -1,0 +1,79 @@
+"use strict";
+(() => {
+  const root = document.documentElement;
+  const themeButton = document.getElementById("toggle-theme");
+  const codeButton = document.getElementById("toggle-code");
+
+  // Storage is refused to pages from disk in some browsers; the toggle then forgets.
+  const remember = (value) => { try { localStorage.setItem("awm-theme", value); } catch (_) {} };
+  const remembered = () => { try { return localStorage.getItem("awm-theme"); } catch (_) { return null; } };
+
+  const system = matchMedia("(prefers-color-scheme: dark)");
+  const isDark = () => (root.dataset.theme ? root.dataset.theme === "dark" : system.matches);
+  const label = () => { themeButton.textContent = isDark() ? "Light" : "Dark"; };
+  const stored = remembered();
+  if (stored === "light" || stored === "dark") root.dataset.theme = stored;
+  themeButton.addEventListener("click", () => {
+    root.dataset.theme = isDark() ? "light" : "dark";
+    remember(root.dataset.theme);
+    label();
+  });
+  system.addEventListener("change", label);
+  themeButton.hidden = false;
+  label();
+
+  const cells = [...document.querySelectorAll("details.code")];
+  const anyOpen = () => cells.some((cell) => cell.open);
+  const state = () => {
+    codeButton.textContent = anyOpen() ? "Hide code" : "Show code";
+    codeButton.setAttribute("aria-pressed", String(anyOpen()));
+  };
+  const toggleCode = () => {
+    const open = !anyOpen();
+    cells.forEach((cell) => { cell.open = open; });
+    state();
+  };
+  if (cells.length) {
+    codeButton.hidden = false;
+    codeButton.addEventListener("click", toggleCode);
+    cells.forEach((cell) => cell.addEventListener("toggle", state));
+    document.addEventListener("keydown", (event) => {
+      const typing = event.target.closest("input, textarea, select, [contenteditable]");
+      if (event.key === "c" && !typing && !event.ctrlKey && !event.metaKey && !event.altKey) {
+        toggleCode();
+      }
+    });
+  }
+
+  // On a narrow screen the contents start folded, and fold again once a place is chosen.
+  const contents = document.querySelector(".contents details");
+  const narrow = matchMedia("(max-width: 70rem)");
+  const fold = () => { contents.open = !narrow.matches; };
+  fold();
+  narrow.addEventListener("change", fold);
+  contents.addEventListener("click", (event) => {
+    if (narrow.matches && event.target.closest("a")) contents.open = false;
+  });
+
+  // Mark the section that is being read.
+  const links = new Map(
+    [...document.querySelectorAll(".contents a[href^='#']")].map((a) => [a.hash.slice(1), a])
+  );
+  const headings = [...links.keys()].map((id) => document.getElementById(id)).filter(Boolean);
+  const mark = () => {
+    let current = headings[0];
+    for (const heading of headings) {
+      if (heading.getBoundingClientRect().top > 120) break;
+      current = heading;
+    }
+    links.forEach((a) => a.removeAttribute("aria-current"));
+    if (current) links.get(current.id).setAttribute("aria-current", "true");
+  };
+  let waiting = false;
+  addEventListener("scroll", () => {
+    if (waiting) return;
+    waiting = true;
+    requestAnimationFrame(() => { waiting = false; mark(); });
+  }, { passive: true });
+  mark();
+})();

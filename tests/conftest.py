@@ -1,0 +1,54 @@
+"""Fixtures: a workspace of its own for every test, and one in which the smoke study has been run."""
+
+import os
+
+# Before anything imports SDL: no test needs a window.
+os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
+
+import pytest
+
+
+@pytest.fixture(autouse=True)
+def workspace(tmp_path, monkeypatch):
+    """Nothing that a test writes lands in the repository."""
+    monkeypatch.setenv("AWM_ROOT", str(tmp_path))
+    return tmp_path
+
+
+@pytest.fixture(scope="session")
+def smoke_root(tmp_path_factory):
+    """A workspace with the smoke profile's models trained and controllers evolved, once."""
+    from awm import dataset, evolution, mdn_rnn, vae
+
+    root = tmp_path_factory.mktemp("smoke")
+    before = os.environ.get("AWM_ROOT")
+    os.environ["AWM_ROOT"] = str(root)
+    try:
+        dataset.collect("smoke")
+        vae.train("smoke")
+        for model in ("none", "spatial", "temporal", "feature"):
+            mdn_rnn.train("smoke", model)
+        evolution.evolve("smoke", "none")
+    finally:
+        if before is None:
+            del os.environ["AWM_ROOT"]
+        else:
+            os.environ["AWM_ROOT"] = before
+    return root
+
+
+@pytest.fixture
+def smoke(smoke_root, monkeypatch):
+    """The smoke workspace, to read from."""
+    monkeypatch.setenv("AWM_ROOT", str(smoke_root))
+    return smoke_root
+
+
+@pytest.fixture
+def smoke_copy(smoke_root, tmp_path, monkeypatch):
+    """A copy of the smoke workspace, to damage."""
+    import shutil
+
+    shutil.copytree(smoke_root / "data", tmp_path / "data")
+    monkeypatch.setenv("AWM_ROOT", str(tmp_path))
+    return tmp_path

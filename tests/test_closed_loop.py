@@ -1,0 +1,234 @@
+"""C, the lanes, evolution and evaluation: exact where exactness is promised."""
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from awm import config, controller, evaluation, evolution, mdn_rnn, provenance, rollout, vae
+from awm.config import get_profile
+from awm.controller import Inputs, act
+from awm.errors import AwmError
+from awm.rollout import Job
+from awm.sim.car_racing import FastCarRacing
+
+
+def random_layers(n, inputs=32 + 64, seed=0):
+    return np.random.default_rng(seed).normal(size=(n, 3, inputs + 1)).astype(np.float32) * 0.3
+
+
+def test_c_has_the_papers_parameters_and_squashes():
+    inputs = Inputs(np.zeros(288), np.ones(288))
+    assert inputs.parameters == 867
+    layer = torch.zeros(2, 3, 289)
+    assert act(layer, torch.randn(2, 288))[0].tolist() == [0.0, 0.5, 0.0]
+    layer[:, :, -1] = torch.tensor([-100.0, 100.0, 100.0])
+    assert act(layer, torch.randn(2, 288))[1].tolist() == [-1.0, 1.0, 1.0]
+
+
+def test_each_lane_has_its_own_layer():
+    layers, inputs = torch.from_numpy(random_layers(5)), torch.randn(5, 96)
+    together = act(layers, inputs)
+    for i in range(5):
+        raw = layers[i, :, :-1] @ inputs[i] + layers[i, :, -1]
+        expected = [raw[0].tanh(), raw[1].sigmoid(), raw[2].tanh().clamp(min=0)]
+        assert torch.allclose(together[i], torch.stack(expected), atol=1e-5)
+
+
+def test_folding_is_the_layer_on_standardised_inputs():
+    rng = np.random.default_rng(0)
+    inputs = Inputs(rng.normal(size=6), rng.uniform(0.2, 3, 6))
+    parameters, x = rng.normal(size=21), rng.normal(size=6)
+    layer = parameters.reshape(3, 7)
+    expected = layer[:, :6] @ ((x - inputs.mean) / inputs.deviation) + layer[:, 6]
+    folded = inputs.fold(parameters).astype(np.float64)
+    assert np.allclose(folded[:, :6] @ x + folded[:, 6], expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("model", ["none", "spatial", "temporal"])
+def test_lanes_are_the_plain_loop(model, smoke):
+    """The lockstep engine against the loop that anyone would write, one frame at a time."""
+    profile = get_profile("smoke")
+    v, m = vae.load(profile), mdn_rnn.load(profile, model)
+    layers = random_layers(3)
+    jobs = [Job(i, 40 + i, patience=30) for i in range(3)]
+    found = rollout.drive_jobs(profile, model, layers, jobs)
+    for outcome in found:
+        env = FastCarRacing()
+        frame, _ = env.reset(seed=outcome.seed)
+        layer = torch.from_numpy(layers[outcome.candidate])
+        state, total = m.initial_state(1), 0.0
+        with torch.inference_mode():
+            for _step in range(20):
+                z, _, frame_map = v.encode(vae.to_input(frame[None]), with_map=True)
+                action = act(layer[None], torch.cat([z, state.h], 1))
+                state, _ = m.step(z, action, state, frame_map)
+                frame, reward, *_ = env.step(action[0].numpy())
+                total += reward
+        short = replace(profile, lanes=profile.lanes)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(rollout, "MAX_EPISODE_STEPS", 20)
+            again = rollout.drive_jobs(
+                short, model, layers, [Job(outcome.candidate, outcome.seed)]
+            )
+        assert again[0].length == 20
+        assert again[0].episode_return == pytest.approx(total, abs=1e-6)
+
+
+@pytest.mark.parametrize("model", ["none", "temporal"])
+def test_returns_do_not_depend_on_workers_or_order(model, smoke):
+    profile = get_profile("smoke")
+    layers = random_layers(4)
+    jobs = [Job(c, s, patience=25) for c in range(4) for s in (1, 2)]
+    first = rollout.drive_jobs(profile, model, layers, jobs)
+    backwards = rollout.drive_jobs(profile, model, layers, jobs[::-1])
+    alone = [o for job in jobs for o in rollout.drive_jobs(profile, model, layers, [job])]
+
+    def key(o):
+        return (o.candidate, o.seed)
+
+    assert sorted(first, key=key) == sorted(backwards, key=key) == sorted(alone, key=key)
+    with rollout.workers(2) as pool:
+        shared = rollout.drive(pool, profile, model, layers, jobs, tasks=2)
+    assert shared == sorted(first, key=key), "and outcomes come in the order of the jobs"
+    assert len({o.episode_return for o in first}) > 4, "the candidates differ"
+
+
+def test_workers_use_one_thread_each(smoke):
+    before = torch.get_num_threads()
+    with rollout.one_thread():
+        assert torch.get_num_threads() == 1
+    assert torch.get_num_threads() == before
+    seen = []
+    original = rollout.WorldModel.observe
+
+    def spy(self, frames):
+        seen.append(torch.get_num_threads())
+        return original(self, frames)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(rollout.WorldModel, "observe", spy)
+        rollout.drive_jobs(get_profile("smoke"), "none", random_layers(1), [Job(0, 1, 5)])
+    assert set(seen) == {1}
+
+
+def test_reference_frames_are_driven_too(smoke):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(rollout, "MAX_EPISODE_STEPS", 15)
+        args = (get_profile("smoke"), "none", random_layers(1), [Job(0, 3)])
+        fast = rollout.drive_jobs(*args)
+        reference = rollout.drive_jobs(*args, frames="reference")
+    assert fast[0].length == reference[0].length == 15
+    assert fast[0].episode_return == pytest.approx(reference[0].episode_return, abs=15)
+    with pytest.raises(AwmError, match="fast, reference"):
+        rollout.drive_jobs(*args, frames="nice")
+
+
+def test_cma_finds_a_maximum_and_repeats_itself():
+    def run(generations):
+        optimizer, log = evolution.Optimizer(12, 0.3, 8, seed=3), []
+        for g in range(generations):
+            candidates = optimizer.ask()
+            fitness = [-float(np.square(c - 1).sum()) for c in candidates]
+            optimizer.tell(candidates, fitness)
+            log.append(
+                {"generation": g, "fitness": fitness, "candidates_sum": float(candidates.sum())}
+            )
+        return optimizer, log
+
+    optimizer, log = run(80)
+    assert np.square(optimizer.mean - 1).sum() < 0.01
+    again = evolution.Optimizer(12, 0.3, 8, seed=3)
+    np.random.seed(0)  # numpy's global generator is none of its business
+    again.replay(log)
+    assert np.array_equal(again.mean, optimizer.mean) and again.sigma == optimizer.sigma
+    assert np.array_equal(again.ask(), optimizer.ask())
+    log[5]["candidates_sum"] += 1
+    with pytest.raises(AwmError, match="Generation 5"):
+        evolution.Optimizer(12, 0.3, 8, seed=3).replay(log)
+
+
+def without_times(log):
+    return [{k: v for k, v in e.items() if k not in ("seconds", "record")} for e in log]
+
+
+def test_a_killed_evolution_resumes_as_if_nothing_had_happened(smoke_copy):
+    profile = get_profile("smoke")
+    whole = evolution.read_log(profile, "none")
+    assert len(whole) == profile.generations + 1
+    path = evolution.log_path(profile, "none")
+    lines = path.read_text().splitlines()
+    path.write_text(lines[0] + "\n" + lines[1][:40])  # killed in the middle of a line
+    before = controller.load(profile, "none").parameters
+    # Any executor will do: threads here.
+    with ThreadPoolExecutor(1) as pool:
+        again = evolution.evolve(profile, "none", executor=pool, workers=1)
+    assert without_times(again.log) == without_times(whole)
+    assert np.array_equal(again.controller.parameters, before)
+
+
+def test_the_agent_is_the_mean_that_validates_best(smoke):
+    profile = get_profile("smoke")
+    log = evolution.read_log(profile, "none")
+    found = controller.load(profile, "none")
+    best = max(log, key=lambda e: e["validation"] if e["validation"] is not None else -np.inf)
+    assert found.manifest["generation"] == best["generation"]
+    optimizer = evolution.Optimizer(
+        found.inputs.parameters, profile.sigma, profile.population, seed=0
+    )
+    optimizer.replay(log[: best["generation"]])
+    assert np.array_equal(found.parameters, optimizer.mean)
+    tracks = {s for e in log for s in e.get("seeds", ())}
+    assert not tracks & set(found.manifest["validation_seeds"])
+
+
+def test_the_log_of_another_evolution_is_refused(smoke_copy):
+    changed = replace(get_profile("smoke"), population=6)
+    with pytest.raises(AwmError, match="population.*Move it"):
+        evolution.evolve(changed, "none")
+    with pytest.raises(AwmError, match="Choose one of"):
+        evolution.evolve("smoke", "everything")
+
+
+def test_evaluation_writes_what_a_sceptic_asks_for(smoke_copy, monkeypatch):
+    monkeypatch.setattr(rollout, "MAX_EPISODE_STEPS", 60)
+    monkeypatch.setattr(
+        rollout, "workers", lambda count=None: _threads()
+    )  # so that the patch reaches the loop
+    result = evaluation.evaluate("smoke", "none", episodes=3, seed=5)
+    path = evaluation.path_of(get_profile("smoke"), "none", "fast")
+    assert provenance.read_json(path) == json.loads(json.dumps(result))
+    assert result["seeds"] == [config.TEST_SEEDS + 5 + i for i in range(3)]
+    assert result["mean"] == pytest.approx(np.mean(result["returns"]))
+    low, high = result["ci95"]
+    assert low <= result["mean"] <= high
+    for key in ("commit", "config", "wall_time_s", "controller_hash", "training_steps", "date"):
+        assert key in result
+    monkeypatch.setattr(rollout, "drive", None)  # not driven again
+    assert evaluation.evaluate("smoke", "none", episodes=3, seed=5) == result
+    with pytest.raises(AwmError, match="no controller 'best' .there is none"):
+        evaluation.evaluate("smoke", "best")
+
+
+class _threads(ThreadPoolExecutor):
+    def __init__(self):
+        super().__init__(1)
+
+
+def test_seed_ranges_are_disjoint():
+    starts = [
+        config.DATA_SEEDS, config.EVOLUTION_SEEDS, config.VALIDATION_SEEDS, config.TEST_SEEDS
+    ]  # fmt: skip
+    ranges = [config.track_seeds(s, 3, config.SEED_RANGE - 3) for s in starts]
+    assert all(r[-1] < s for r, s in zip(ranges, starts[1:], strict=False))
+    with pytest.raises(AwmError, match="smaller seed"):
+        config.track_seeds(config.TEST_SEEDS, 10, config.SEED_RANGE - 5)
+
+
+def test_profiles_by_name():
+    with pytest.raises(AwmError, match="smoke, quick, paper"):
+        get_profile("huge")
+    assert get_profile("paper").rollouts * get_profile("paper").steps == 192_000
