@@ -29,11 +29,11 @@ TEMPLATES = Path(__file__).parent / "report_template"
 
 #: Which notebook draws a figure of the report, for the note that stands where one is missing.
 FIGURES = {
-    "MDP": "01_data_collection",
-    "world_model": "01_data_collection",
-    "rollout": "05_controller_evolution",
-    "dream_training": "06_dreaming",
-    "CarRacing": "07_results",
+    "MDP": "07_results",
+    "world_model": "07_results",
+    "rollout": "07_results",
+    "dream_training": "07_results",
+    "CarRacing": "05_controller_evolution",
     "data_coverage": "01_data_collection",
     "vae_recon_input": "02_vae",
     "vae_recon_output": "02_vae",
