@@ -36,7 +36,7 @@ class Profile:
     population: int
     tracks: int  #: new tracks a generation, the same for every candidate
     sigma: float  #: initial step size
-    patience: int  #: while evolving, an episode ends after so many steps without a new tile
+    patience: int  #: but for tests, an episode ends after so many steps without a new tile
     validation_every: int  #: generations between evaluations of the distribution's mean
     validation_tracks: int
     evolved: tuple[str, ...]  #: the models that notebook 05 evolves a controller for
@@ -69,7 +69,7 @@ PROFILES = {
             "quick",
             rollouts=60, steps=384,
             vae_updates=500, vae_batch=128, vae_learning_rate=1e-3,
-            hidden_size=256, mdn_updates=200, mdn_batch=32, sequence_length=128,
+            hidden_size=256, mdn_updates=160, mdn_batch=32, sequence_length=128,
             mdn_learning_rate=2e-3,
             generations=12, population=64, tracks=2, sigma=0.1, patience=100,
             validation_every=3, validation_tracks=16, evolved=("none",), lanes=16,

@@ -129,8 +129,8 @@ def evolve(
     """Evolve a controller; returns at once if that has been done, goes on if interrupted.
 
     The same new tracks serve all candidates of a generation. Every few generations the
-    distribution's *mean* drives the fixed validation tracks in full; the best mean by that is the
-    result.
+    distribution's *mean* drives the fixed validation tracks; the best mean by that is the result.
+    Here, not in tests, hopeless episodes end early (`Profile.patience`).
 
     Args:
         model: what C sees, one of `awm.config.MODELS`.
@@ -214,7 +214,9 @@ def _run(profile, model, seed, log, optimizer, inputs: Inputs, sources, executor
         if validate:
             # The mean's validation rides along as one more candidate, so that lanes stay full.
             validation = config.track_seeds(config.VALIDATION_SEEDS, profile.validation_tracks)
-            jobs = [Job(len(candidates), track) for track in validation] + jobs
+            jobs = [
+                Job(len(candidates), track, profile.patience) for track in validation
+            ] + jobs
         layers = inputs.fold(np.vstack([candidates, mean]))
         outcomes = rollout.drive(executor, profile, model, layers, jobs, tasks)
         steps += sum(o.length for o in outcomes)

@@ -45,14 +45,9 @@ class VAE(nn.Module):
         )
         self.posterior = nn.Linear(2 * 2 * 256, 2 * z_size)
         self.expand = nn.Linear(z_size, 1024)
-        self.decoder = nn.Sequential(
-            nn.ConvTranspose2d(1024, 128, 5, stride=2),
-            nn.ReLU(),
-            nn.ConvTranspose2d(128, 64, 5, stride=2),
-            nn.ReLU(),
-            nn.ConvTranspose2d(64, 32, 6, stride=2),
-            nn.ReLU(),
-            nn.ConvTranspose2d(32, 3, 6, stride=2),
+        sizes = ((1024, 128, 5), (128, 64, 5), (64, 32, 6), (32, 3, 6))
+        self.deconvolutions = nn.ModuleList(
+            nn.ConvTranspose2d(i, o, kernel, stride=2) for i, o, kernel in sizes
         )
         self.to(memory_format=torch.channels_last)
 
@@ -64,17 +59,19 @@ class VAE(nn.Module):
         """
         first, second, third, fourth = self.convolutions
         third_map = F.relu(third(F.relu(second(F.relu(first(x))))))
-        mu, logvar = self.posterior(F.relu(fourth(third_map)).flatten(1)).chunk(2, dim=1)
+        last = F.relu(_convolve_small(fourth, third_map))
+        mu, logvar = self.posterior(last.flatten(1)).chunk(2, dim=1)
         if not with_map:
             return mu, logvar
         return mu, logvar, third_map.flatten(2).transpose(1, 2)
 
     def decode(self, z: Tensor) -> Tensor:
         """Frames `[batch, 3, 64, 64]` in [0, 1] of latents `[batch, z]`."""
-        return torch.sigmoid(self._decode_logits(z))
-
-    def _decode_logits(self, z: Tensor) -> Tensor:
-        return self.decoder(self.expand(z)[:, :, None, None])
+        first, second, third, fourth = self.deconvolutions
+        x = F.relu(_deconvolve_one_place(first, self.expand(z)))
+        x = F.relu(second(x))
+        x = F.relu(_deconvolve_by_phases(third, x))
+        return torch.sigmoid(_deconvolve_by_phases(fourth, x))
 
     def forward(self, x: Tensor, generator: torch.Generator | None = None):
         """Reconstruction from a sample of the posterior; returns (frames, mu, logvar)."""
@@ -89,6 +86,41 @@ class VAE(nn.Module):
             for i in range(0, len(frames), batch)
         ]
         return tuple(torch.cat(column).numpy() for column in zip(*parts, strict=True))
+
+
+# Three layers are computed another way than PyTorch would, with the same result up to rounding;
+# together they make training and encoding about 1.5 times as fast (benchmarks/training.py).
+
+
+def _convolve_small(layer: nn.Conv2d, x: Tensor) -> Tensor:
+    """A convolution to few places as one matrix product: oneDNN is slow where the map is small."""
+    kernel, stride = layer.kernel_size[0], layer.stride[0]
+    patches = x.permute(0, 2, 3, 1).unfold(1, kernel, stride).unfold(2, kernel, stride)
+    batch, height, width = patches.shape[:3]
+    patches = patches.permute(0, 1, 2, 4, 5, 3).reshape(batch * height * width, -1)
+    weight = layer.weight.permute(0, 2, 3, 1).reshape(layer.out_channels, -1)
+    out = F.linear(patches, weight, layer.bias).view(batch, height, width, -1)
+    return out.permute(0, 3, 1, 2)
+
+
+def _deconvolve_one_place(layer: nn.ConvTranspose2d, x: Tensor) -> Tensor:
+    """A transposed convolution of a single place, `[batch, channels]`: each pixel is linear in it."""
+    kernel = layer.kernel_size[0]
+    weight = layer.weight.permute(0, 2, 3, 1).reshape(layer.in_channels, -1)
+    out = (x @ weight).view(-1, kernel, kernel, layer.out_channels) + layer.bias
+    return out.permute(0, 3, 1, 2)
+
+
+def _deconvolve_by_phases(layer: nn.ConvTranspose2d, x: Tensor) -> Tensor:
+    """A transposed convolution 6×6 of stride 2 as a convolution 3×3 to each of its four phases."""
+    inner, outer, size = layer.in_channels, layer.out_channels, x.shape[-1]
+    # Tap 2m + p of the kernel belongs to phase p; a convolution runs through m backwards.
+    weight = layer.weight.reshape(inner, outer, 3, 2, 3, 2).flip(2, 4)
+    weight = weight.permute(3, 5, 1, 0, 2, 4).reshape(4 * outer, inner, 3, 3)
+    weight = weight.contiguous(memory_format=torch.channels_last)
+    out = F.conv2d(x, weight, layer.bias.repeat(4), padding=2).permute(0, 2, 3, 1)
+    out = out.reshape(-1, size + 2, size + 2, 2, 2, outer).transpose(2, 3)
+    return out.reshape(-1, 2 * size + 4, 2 * size + 4, outer).permute(0, 3, 1, 2)
 
 
 def to_input(frames: np.ndarray) -> Tensor:

@@ -23,8 +23,26 @@ def test_the_papers_shapes():
     assert v.decode(mu).shape == (3, 3, 64, 64)
     assert torch.equal(v.encode(x)[0], mu)
     widths = [c.out_channels for c in v.convolutions]
-    kernels = [c.kernel_size[0] for c in v.decoder if hasattr(c, "kernel_size")]
+    kernels = [c.kernel_size[0] for c in v.deconvolutions]
     assert widths == [32, 64, 128, 256] and kernels == [5, 5, 6, 6]
+
+
+def test_layers_computed_another_way_are_the_papers_layers():
+    torch.manual_seed(0)
+    v = vae.VAE()
+    x = vae.to_input(frames())
+    y = x
+    for layer in v.convolutions:
+        y = torch.relu(layer(y))
+    mu, _ = v.posterior(y.flatten(1)).chunk(2, dim=1)
+    assert torch.allclose(v.encode(x)[0], mu, atol=1e-5)
+    z = torch.randn(3, 32)
+    y = v.expand(z)[:, :, None, None]
+    for layer in v.deconvolutions[:-1]:
+        y = torch.relu(layer(y))
+    y = torch.sigmoid(v.deconvolutions[-1](y))
+    assert y.shape == (3, 3, 64, 64)
+    assert torch.allclose(v.decode(z), y, atol=1e-5)
 
 
 def test_frames_survive_the_way_in_and_out():
