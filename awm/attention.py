@@ -3,7 +3,7 @@
 Bahdanau et al. 2015, used as in *Show, Attend and Tell* (Xu et al. 2015, section 3.1.2). All three
 kinds score items f_i against the LSTM's state h before the step,
 
-    score_i = v · tanh(W₁ f_i + W₂ h),    weights = softmax(score),    context = Σ weights_i · V f_i,
+    score_i = v · tanh(W₁ f_i + W₂ h),   weights = softmax(score),   context = Σ weights_i · V f_i,
 
 and the context joins the LSTM's input. They differ in what the items are:
 

@@ -121,7 +121,7 @@ def track_seeds(first: int, count: int, offset: int = 0) -> list[int]:
 
 
 def root() -> Path:
-    """The workspace: `AWM_ROOT`, or the checkout that this package lies in, or the folder we are in."""
+    """The workspace: `AWM_ROOT`, or the checkout that holds this package, or the current folder."""
     if "AWM_ROOT" in os.environ:
         return Path(os.environ["AWM_ROOT"]).absolute()
     checkout = Path(__file__).parent.parent

@@ -127,7 +127,9 @@ def open_rollouts(profile: Profile | str) -> Rollouts:
     return Rollouts(path)
 
 
-def collect(profile: Profile | str, workers: int | None = None, drivers=None, path=None) -> Rollouts:
+def collect(
+    profile: Profile | str, workers: int | None = None, drivers=None, path=None
+) -> Rollouts:
     """Let drivers drive and store what happens; returns at once if the store is complete.
 
     Args:

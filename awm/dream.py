@@ -68,7 +68,8 @@ def error_by_horizon(
         dreamt, _ = imagine(m, z, torch.from_numpy(actions[i][:length]), temperature, warm_up)
         for errors, guess in ((dreams, dreamt), (stills, z[warm_up])):
             squared = (guess - z).square()[warm_up + 1 :, informative].sum(-1)
-            errors.append(np.pad(squared.numpy(), (0, horizon - len(squared)), constant_values=np.nan))
+            missing = (0, horizon - len(squared))
+            errors.append(np.pad(squared.numpy(), missing, constant_values=np.nan))
     return [
         {"step": step + 1, "dream": float(dream), "still": float(still)}
         for step, (dream, still) in enumerate(

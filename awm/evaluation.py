@@ -101,7 +101,7 @@ def evaluate(
         tqdm(total=episodes, unit="episode", desc=f"{name} on {frames} frames") as bar,
     ):
         # Tasks of half a batch keep the bar moving; the pace is the slow renderer's anyway.
-        tasks = pool._max_workers if frames == "fast" else -(-episodes // max(1, profile.lanes // 2))
+        tasks = 1 if frames == "fast" else -(-episodes // max(1, profile.lanes // 2))
         outcomes = rollout.drive(
             pool, profile, found.model, found.weights[None], jobs,
             tasks=max(tasks, pool._max_workers), progress=bar.update, frames=frames,

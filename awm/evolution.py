@@ -196,9 +196,7 @@ def _run(profile, model, seed, log, optimizer, inputs: Inputs, sources, executor
     steps = log[-1]["steps"] if log else 0
     before = log[-1]["seconds"] if log else 0.0
     started = time.perf_counter()
-    bar = tqdm(
-        total=profile.generations, initial=len(log), unit="generation", desc=f"C on {model}"
-    )
+    bar = tqdm(total=profile.generations, initial=len(log), unit="generation", desc=f"C on {model}")
     # One round more than generations: the last only validates the final mean.
     for generation in range(len(log), profile.generations + 1):
         final = generation == profile.generations
@@ -214,9 +212,7 @@ def _run(profile, model, seed, log, optimizer, inputs: Inputs, sources, executor
         if validate:
             # The mean's validation rides along as one more candidate, so that lanes stay full.
             validation = config.track_seeds(config.VALIDATION_SEEDS, profile.validation_tracks)
-            jobs = [
-                Job(len(candidates), track, profile.patience) for track in validation
-            ] + jobs
+            jobs = [Job(len(candidates), track, profile.patience) for track in validation] + jobs
         layers = inputs.fold(np.vstack([candidates, mean]))
         outcomes = rollout.drive(executor, profile, model, layers, jobs, tasks)
         steps += sum(o.length for o in outcomes)

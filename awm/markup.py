@@ -123,9 +123,7 @@ class _Renderer(mistune.HTMLRenderer):
         )
 
 
-def markdown(
-    text: str, folders: Iterable[Path] = (), headings: list[Heading] | None = None
-) -> str:
+def markdown(text: str, folders: Iterable[Path] = (), headings: list[Heading] | None = None) -> str:
     """Render Markdown with `$…$` and `$$…$$`, tables and fenced code to HTML.
 
     `folders` are searched for the pictures that the text names; HTML passes through. The

@@ -27,7 +27,7 @@ from awm.attention import (
 )
 from awm.config import ATTENTIONS, Profile, get_profile
 from awm.errors import AwmError
-from awm.vae import VAE, sample
+from awm.vae import VAE
 
 ACTION_SIZE = 3
 
@@ -81,7 +81,8 @@ class Prediction:
             raise AwmError(f"A temperature must be positive, not {temperature}.")
         # Gumbel-max draws from softmax(logits) without building a distribution object.
         uniform = torch.rand(self.log_pi.shape, generator=generator).clamp_(1e-12, 1 - 1e-7)
-        choice = (self.log_pi / temperature - torch.log(-torch.log(uniform))).argmax(-1, keepdim=True)
+        gumbel = -torch.log(-torch.log(uniform))
+        choice = (self.log_pi / temperature + gumbel).argmax(-1, keepdim=True)
         mu = self.mu.gather(-1, choice).squeeze(-1)
         sigma = self.log_sigma.gather(-1, choice).squeeze(-1).exp()
         noise = torch.empty_like(mu).normal_(generator=generator)
@@ -280,7 +281,7 @@ class SequenceData:
 
 
 def losses(model: MDNRNN, data: Sequences) -> dict[str, Tensor]:
-    """Sums over the batch's steps: `nll` nats `[z]`, `reward` squared error, `done` nats, `steps`."""
+    """Sums over the batch: `nll` nats `[z]`, `reward` squared error, `done` nats, `steps`."""
     hidden, _ = model(data.z[:, :-1], data.action, data.maps)
     expected = model.predict(hidden)
     done = F.binary_cross_entropy_with_logits(expected.done_logit, data.done, reduction="none")

@@ -419,7 +419,7 @@ class Story:
             return self._slot(markup.note(f"The code would stand here, but {why}."))
         return self._slot(
             '<details class="code"><summary><span class="label">Code</span> '
-            f"from <a href=\"{notebook}.html\">{notebook.replace('_', ' ')}</a></summary>"
+            f'from <a href="{notebook}.html">{notebook.replace("_", " ")}</a></summary>'
             + "\n".join(markup.code(source) for source in sources)
             + "</details>"
         )
@@ -483,9 +483,7 @@ def _executed_notebooks(profile: Profile) -> dict[str, Path]:
     folder = config.data_dir(profile) / "notebooks"
     finished = re.compile(r"\d\d_\w+")  # neither `.running` nor `.failed`
     return {
-        path.stem: path
-        for path in sorted(folder.glob("*.ipynb"))
-        if finished.fullmatch(path.stem)
+        path.stem: path for path in sorted(folder.glob("*.ipynb")) if finished.fullmatch(path.stem)
     }
 
 
@@ -526,21 +524,25 @@ def _notebook_pages(profile: Profile, executed: dict[str, Path]) -> dict[str, st
 
 def _page(profile, *, title, body, headings, executed, stages, name) -> str:
     run = provenance.record(profile)
-    return _environment().get_template("page.html.j2").render(
-        title=re.sub(r"<[^>]+>", "", title),
-        body=body,
-        headings=[heading for heading in headings if heading.level in (2, 3)],
-        notebooks=[(stem, stem.replace("_", " ")) for stem in executed],
-        name=name,
-        profile=asdict(profile),
-        stages=[_stage_row(stage, record) for stage, record in stages if record],
-        commit=_commit(run),
-        machine=run["machine"],
-        cpu_count=run["cpu_count"],
-        versions={key: run[key] for key in ("python", "gymnasium", "torch") if key in run},
-        date=datetime.now().strftime("%-d %B %Y"),
-        style=_style(),
-        script=(TEMPLATES / "page.js").read_text("utf-8"),
+    return (
+        _environment()
+        .get_template("page.html.j2")
+        .render(
+            title=re.sub(r"<[^>]+>", "", title),
+            body=body,
+            headings=[heading for heading in headings if heading.level in (2, 3)],
+            notebooks=[(stem, stem.replace("_", " ")) for stem in executed],
+            name=name,
+            profile=asdict(profile),
+            stages=[_stage_row(stage, record) for stage, record in stages if record],
+            commit=_commit(run),
+            machine=run["machine"],
+            cpu_count=run["cpu_count"],
+            versions={key: run[key] for key in ("python", "gymnasium", "torch") if key in run},
+            date=datetime.now().strftime("%-d %B %Y"),
+            style=_style(),
+            script=(TEMPLATES / "page.js").read_text("utf-8"),
+        )
     )
 
 

@@ -331,5 +331,3 @@ def record(
         np.stack(attention) if attention else None,
         np.stack(video) if video else np.zeros((0, 400, 600, 3), np.uint8),
     )
-
-

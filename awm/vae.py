@@ -104,7 +104,7 @@ def _convolve_small(layer: nn.Conv2d, x: Tensor) -> Tensor:
 
 
 def _deconvolve_one_place(layer: nn.ConvTranspose2d, x: Tensor) -> Tensor:
-    """A transposed convolution of a single place, `[batch, channels]`: each pixel is linear in it."""
+    """A transposed convolution of one place, `[batch, channels]`: each pixel is linear in it."""
     kernel = layer.kernel_size[0]
     weight = layer.weight.permute(0, 2, 3, 1).reshape(layer.in_channels, -1)
     out = (x @ weight).view(-1, kernel, kernel, layer.out_channels) + layer.bias

@@ -13,7 +13,7 @@ from awm.errors import AwmError
 def save(path: Path, tensors: dict[str, torch.Tensor], manifest: dict) -> dict:
     """Write `path` and its manifest; returns the manifest with the weights' hash added."""
     with provenance.atomic(path) as temporary:
-        save_file({name: tensor.detach().contiguous() for name, tensor in tensors.items()}, temporary)
+        save_file({name: t.detach().contiguous() for name, t in tensors.items()}, temporary)
     manifest = {**manifest, "hash": provenance.file_hash(path)}
     provenance.write_json(path.with_suffix(".json"), manifest)
     return manifest

@@ -1,9 +1,11 @@
-"""Fixtures: a workspace of its own for every test, and one in which the smoke study has been run."""
+"""Fixtures: a workspace of its own for every test, and one with the smoke profile's models."""
 
 import os
 
-# Before anything imports SDL: no test needs a window.
+# Before anything imports them. No test needs a window; and test processes side by side that each
+# compute with all cores would wait for each other more than they compute.
 os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
 

@@ -71,9 +71,7 @@ def test_lanes_are_the_plain_loop(model, smoke):
         short = replace(profile, lanes=profile.lanes)
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(rollout, "MAX_EPISODE_STEPS", 20)
-            again = rollout.drive_jobs(
-                short, model, layers, [Job(outcome.candidate, outcome.seed)]
-            )
+            again = rollout.drive_jobs(short, model, layers, [Job(outcome.candidate, outcome.seed)])
         assert again[0].length == 20
         assert again[0].episode_return == pytest.approx(total, abs=1e-6)
 

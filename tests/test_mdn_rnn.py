@@ -31,9 +31,8 @@ def test_nll_is_torchs_mixture():
 
 def test_samples_follow_the_mixture_and_the_temperature():
     p = prediction(batch=(1,))
-    big = mdn_rnn.Prediction(
-        *(t.expand(40_000, *t.shape[1:]) for t in (p.log_pi, p.mu, p.log_sigma, p.reward, p.done_logit))
-    )
+    parts = (p.log_pi, p.mu, p.log_sigma, p.reward, p.done_logit)
+    big = mdn_rnn.Prediction(*(t.expand(40_000, *t.shape[1:]) for t in parts))
     generator = torch.Generator().manual_seed(1)
     z = big.sample(1.0, generator)
     expected = as_distribution(p)
@@ -51,7 +50,8 @@ def test_samples_follow_the_mixture_and_the_temperature():
 
 def inputs(batch=3, time=MEMORY + 6):
     torch.manual_seed(1)
-    return torch.randn(batch, time, 32), torch.rand(batch, time, 3), torch.randn(batch, time, 36, 128)
+    z, action = torch.randn(batch, time, 32), torch.rand(batch, time, 3)
+    return z, action, torch.randn(batch, time, 36, 128)
 
 
 @pytest.mark.parametrize("kind", ATTENTIONS)
