@@ -1,24 +1,19 @@
 """CarRacing-v3 with Gymnasium's physics, bit for bit, and frames that are drawn the fast way."""
 
-import math
-
 import gymnasium
 import numpy as np
 from gymnasium import spaces
 from gymnasium.envs.box2d import car_dynamics, car_racing
-from gymnasium.envs.box2d.car_dynamics import (
-    ENGINE_POWER,
-    FRICTION_LIMIT,
-    SIZE,
-    WHEEL_MOMENT_OF_INERTIA,
-    WHEEL_R,
-    WHEEL_W,
-)
+from gymnasium.envs.box2d.car_dynamics import SIZE, WHEEL_R, WHEEL_W
 from gymnasium.envs.box2d.car_racing import GRASS_DIM, PLAYFIELD, SCALE, ZOOM
+from gymnasium.error import InvalidAction
 
 from awm.errors import AwmError
-from awm.sim import raster
+from awm.sim import physics, raster, track
+from awm.sim.physics import ANGLE, HULL, NEW_LAP, OMEGA, PHASE, REWARD, SPIN, VISITED, VX, VY, X, Y
 from awm.sim.resize import FRAME_SIZE
+
+_DT = 1.0 / car_racing.FPS
 
 _HULL = (
     car_dynamics.HULL_POLY1,
@@ -52,99 +47,14 @@ _CAR = _car_shapes()
 _GRASS = _grass()
 
 
-class FastCar(car_dynamics.Car):
-    """Gymnasium's car with the same arithmetic in plain Python floats.
-
-    Gymnasium's `Car.step` spends its time on numpy scalars and on asking Box2D for the same
-    vectors again. Every operation here is one of Gymnasium's, in its order, so that results
-    agree bit for bit; only what nobody reads (fuel) and what is drawn in the window alone (skid
-    marks, kept when there is a window) may be left out.
-    """
-
-    def __init__(self, world, init_angle, init_x, init_y, skid_marks: bool):
-        super().__init__(world, init_angle, init_x, init_y)
-        self.skid_marks = skid_marks
-
-    def gas(self, gas):
-        """Gas pedal, clipped to [0, 1]; it opens by at most 0.1 a step and closes at once."""
-        gas = min(max(float(gas), 0.0), 1.0)
-        for wheel in self.wheels[2:4]:
-            wheel.gas += min(gas - wheel.gas, 0.1)
-
-    def step(self, dt):
-        """Steer, turn and push the four wheels for one step of `dt` seconds."""
-        for wheel in self.wheels:
-            joint = wheel.joint
-            error = wheel.steer - joint.angle
-            joint.motorSpeed = math.copysign(min(50.0 * abs(error), 3.0), error) if error else 0.0
-
-            limit = FRICTION_LIMIT * 0.6
-            for tile in wheel.tiles:
-                limit = max(limit, FRICTION_LIMIT * tile.road_friction)
-
-            # The wheel's x axis in the world; its forward axis is that, turned left.
-            side_x, side_y = wheel.GetWorldVector((1, 0))
-            forward_x, forward_y = -side_y, side_x
-            velocity_x, velocity_y = wheel.linearVelocity
-            forward_speed = forward_x * velocity_x + forward_y * velocity_y
-            side_speed = side_x * velocity_x + side_y * velocity_y
-
-            omega = wheel.omega
-            omega += dt * ENGINE_POWER * wheel.gas / WHEEL_MOMENT_OF_INERTIA / (abs(omega) + 5.0)
-            brake = wheel.brake
-            if brake >= 0.9:
-                omega = 0.0
-            elif brake > 0 and omega != 0:
-                slowed = min(15 * brake, abs(omega))
-                omega += -slowed if omega > 0 else slowed
-            wheel.phase += omega * dt
-
-            forward_force = -forward_speed + omega * wheel.wheel_rad
-            side_force = -side_speed
-            forward_force *= 205000 * SIZE * SIZE
-            side_force *= 205000 * SIZE * SIZE
-            force = math.sqrt(forward_force * forward_force + side_force * side_force)
-
-            if self.skid_marks:
-                self._leave_skid_mark(wheel, force, limit)
-            if force > limit:
-                forward_force /= force
-                side_force /= force
-                forward_force *= limit
-                side_force *= limit
-
-            wheel.omega = omega - dt * forward_force * wheel.wheel_rad / WHEEL_MOMENT_OF_INERTIA
-            wheel.ApplyForceToCenter(
-                (
-                    side_force * side_x + forward_force * forward_x,
-                    side_force * side_y + forward_force * forward_y,
-                ),
-                True,
-            )
-
-    def _leave_skid_mark(self, wheel, force, limit):
-        if force <= 2.0 * limit:
-            wheel.skid_start = wheel.skid_particle = None
-            return
-        grass = not wheel.tiles
-        mark = wheel.skid_particle
-        position = wheel.position  # Box2D's own vector: as in Gymnasium, it moves with the wheel
-        if mark and mark.grass == grass and len(mark.poly) < 30:
-            mark.poly.append((position[0], position[1]))
-        elif wheel.skid_start is None:
-            wheel.skid_start = position
-        else:
-            wheel.skid_particle = self._create_particle(wheel.skid_start, position, grass)
-            wheel.skid_start = None
-
-
 class FastCarRacing(car_racing.CarRacing):
     """`CarRacing-v3` with observations uint8 `[64, 64, 3]`, about two orders of magnitude faster.
 
     The same seed and actions give the same track, rewards, termination and truncation as
     Gymnasium's environment, bit for bit. The frame shows what `awm/CarRacingReference-v3` shows,
-    to within one of 255 levels on average. Options are Gymnasium's own; with
-    `render_mode="rgb_array"` or `"human"`, `render()` draws Gymnasium's full window.
+    to within one of 255 levels on average. Options are Gymnasium's own. With
+    `render_mode="rgb_array"` or `"human"`, `render()` draws Gymnasium's full window; Gymnasium's
+    own car then drives, at its pace, because that is what its window can draw.
 
     Args:
         frame: where to draw, uint8 `[64, 64, 3]`; every observation is then this same array. By
@@ -162,39 +72,98 @@ class FastCarRacing(car_racing.CarRacing):
             )
         super().__init__(render_mode, *args, **kwargs)
         self.observation_space = spaces.Box(0, 255, (FRAME_SIZE, FRAME_SIZE, 3), np.uint8)
+        self._window = render_mode in ("human", "rgb_array")
         self._frame = frame
+        self._drawn = None
         self._samples = np.empty((raster.SAMPLES_Y, raster.SAMPLES_X), np.uint32)
         self._small = np.empty((raster.ROWS, FRAME_SIZE, 3), np.float32)
         self._poses = np.empty((5, 3))
         self._phases = np.empty(4)
 
     def reset(self, *, seed: int | None = None, options: dict | None = None):
-        """As Gymnasium's `CarRacing.reset`, with our car on the track."""
+        """As Gymnasium's `CarRacing.reset`: a new track, the car on its first tile."""
+        if self._window:
+            return super().reset(seed=seed, options=options)
         gymnasium.Env.reset(self, seed=seed)
-        self._destroy()
-        self.contactListener_keepref = car_racing.FrictionDetector(self, self.lap_complete_percent)
-        self.world.contactListener = self.contactListener_keepref
         self.reward = self.prev_reward = 0.0
         self.tile_visited_count = 0
         self.t = 0.0
         self.new_lap = False
-        self.road_poly = []
         if self.domain_randomize:
             self._reinit_colors((options or {}).get("randomize", True))
-        while not self._create_track():
-            pass  # Gymnasium too draws again when a track does not close
-        window = self.render_mode in ("human", "rgb_array")
-        self.car = FastCar(self.world, *self.track[0][1:4], skid_marks=window)
-        self._prepare_drawing()
-        if self.render_mode == "human":
-            self.render()
+        laid_out = track.lay_out(track.draw_checkpoints(self.np_random))
+        while len(laid_out) == 0:  # Gymnasium too draws again when a track does not close
+            laid_out = track.lay_out(track.draw_checkpoints(self.np_random))
+        self.track = [tuple(point) for point in laid_out.tolist()]
+        tiles, polygons, kinds = track.polygons(laid_out)
+        self._state = physics.place_car(*self.track[0][1:4])
+        self._tiles = physics.lay_road(tiles)
+        self.car = CarView(self._state, self._tiles)
+        self._prepare_drawing(polygons, kinds)
         return self.step(None)[0], {}
 
-    def _prepare_drawing(self):
-        """Gather the track's polygons into arrays.
+    def step(self, action):
+        """As Gymnasium's `CarRacing.step`; None, for the first step of all, leaves the controls."""
+        if self._window:
+            return super().step(action)
+        steer, gas, brake = (0.0, 0.0, 0.0) if action is None else self._controls(action)
+        state = self._state
+        tally = state.tally
+        tally[REWARD] = self.reward
+        physics.step(
+            state, self._tiles, self.lap_complete_percent, action is not None, steer, gas, brake
+        )
+        self.reward = float(tally[REWARD])
+        self.tile_visited_count = int(tally[VISITED])
+        self.new_lap = bool(tally[NEW_LAP])
+        self.t += _DT
+        self.state = self._render("state_pixels")
+        if action is None:
+            return self.state, 0, False, False, {}
+        self.reward -= 0.1
+        step_reward, self.prev_reward = self.reward - self.prev_reward, self.reward
+        terminated, info = False, {}
+        if self.tile_visited_count == len(self.track) or self.new_lap:
+            terminated, info["lap_finished"] = True, True
+        x, y = state.bodies[HULL, X], state.bodies[HULL, Y]
+        if abs(x) > PLAYFIELD or abs(y) > PLAYFIELD:
+            terminated, info["lap_finished"] = True, False
+            step_reward = -100
+        return self.state, step_reward, terminated, False, info
 
-        Box2D's contact listener repaints a tile that is touched by writing into its `color`, so
-        each tile gets a row of our array for its colour and the drawing needs no list of them.
+    def _controls(self, action) -> tuple[float, float, float]:
+        if self.continuous:
+            return -float(action[0]), float(action[1]), float(action[2])
+        if not self.action_space.contains(action):
+            raise InvalidAction(
+                f"{action!r} is not an action. Take one of {self.action_space}: "
+                "0 nothing, 1 and 2 steer, 3 gas, 4 brake."
+            )
+        return (
+            -0.6 * (action == 1) + 0.6 * (action == 2),
+            0.2 * (action == 3),
+            0.8 * (action == 4),
+        )
+
+    def _destroy(self):
+        if self._window:  # without one there is nothing in Box2D's world
+            super()._destroy()
+
+    def _prepare_drawing(self, polygons: np.ndarray, kinds: np.ndarray) -> None:
+        """Colours for the road's polygons; a tile's number in `kinds`, -1 white, -2 red."""
+        tint = 0.01 * (kinds % 3) * 255
+        colours = self.road_color + np.where(kinds >= 0, tint, 0.0)[:, None]
+        colours[kinds == -1] = 255
+        colours[kinds == -2] = (255, 0, 0)
+        self._road, self._road_colours = polygons, colours
+        self._polygon_of_tile = np.flatnonzero(kinds >= 0)
+        self._prepare_ground()
+
+    def _prepare_window_drawing(self) -> None:
+        """The same from what Gymnasium's window draws.
+
+        Gymnasium's contact listener repaints a tile that is touched by writing into its colour,
+        so each tile gets a row of our array for its colour.
         """
         self._road = np.array([polygon for polygon, _ in self.road_poly], np.float64)
         self._road_colours = np.array([colour for _, colour in self.road_poly], np.float64)
@@ -204,6 +173,10 @@ class FastCarRacing(car_racing.CarRacing):
                 row = self._road_colours[n]
                 next(tile).color = row
                 self.road_poly[n] = (polygon, row)
+        self._drawn = self.road_poly
+        self._prepare_ground()
+
+    def _prepare_ground(self) -> None:
         self._ground = np.array([PLAYFIELD, *self.bg_color], np.float64)
         self._grass_colours = np.tile(np.float64(self.grass_color), (len(_GRASS), 1))
 
@@ -212,14 +185,20 @@ class FastCarRacing(car_racing.CarRacing):
             return super()._render(mode)
         if self.car is None:
             return None
-        hull = self.car.hull
         poses, phases = self._poses, self._phases
-        x, y = hull.position
-        poses[0] = x, y, hull.angle
-        for i, wheel in enumerate(self.car.wheels):
-            x, y = wheel.position
-            poses[i + 1] = x, y, wheel.angle
-            phases[i] = wheel.phase
+        if self._window:
+            if self._drawn is not self.road_poly:
+                self._prepare_window_drawing()
+            for i, body in enumerate((self.car.hull, *self.car.wheels)):
+                x, y = body.position
+                poses[i] = x, y, body.angle
+            phases[:] = [wheel.phase for wheel in self.car.wheels]
+        else:
+            bodies = self._state.bodies
+            poses[:, 0], poses[:, 1], poses[:, 2] = bodies[:, X], bodies[:, Y], bodies[:, ANGLE]
+            phases[:] = self._state.wheels[:, PHASE]
+            painted = self._polygon_of_tile[self._tiles.painted]
+            self._road_colours[painted] = self.road_color
         frame = self._frame
         if frame is None:
             frame = np.empty((FRAME_SIZE, FRAME_SIZE, 3), np.uint8)
@@ -238,3 +217,71 @@ class FastCarRacing(car_racing.CarRacing):
             0.1 * SCALE * max(1 - self.t, 0) + ZOOM * SCALE * min(self.t, 1),
         )
         return frame
+
+
+class BodyView:
+    """A body of the compiled car, to be read as one of Box2D's."""
+
+    def __init__(self, row: np.ndarray):
+        self._row = row
+
+    @property
+    def position(self) -> tuple[float, float]:
+        return float(self._row[X]), float(self._row[Y])
+
+    @property
+    def angle(self) -> float:
+        return float(self._row[ANGLE])
+
+    @property
+    def linearVelocity(self) -> tuple[float, float]:
+        return float(self._row[VX]), float(self._row[VY])
+
+    @property
+    def angularVelocity(self) -> float:
+        return float(self._row[SPIN])
+
+
+class WheelView(BodyView):
+    """A wheel of the compiled car: `omega`, `phase`, the `tiles` it touches, its `joint`'s angle."""
+
+    def __init__(self, state: physics.Car, road: physics.Road, k: int):
+        super().__init__(state.bodies[k + 1])
+        self._hull, self._wheel = state.bodies[HULL], state.wheels[k]
+        self._touching = road.touching[k]
+        self.joint = JointView(self)
+
+    @property
+    def omega(self) -> float:
+        return float(self._wheel[OMEGA])
+
+    @property
+    def phase(self) -> float:
+        return float(self._wheel[PHASE])
+
+    @property
+    def gas(self) -> float:
+        return float(self._wheel[physics.GAS])
+
+    @property
+    def tiles(self) -> list[int]:
+        return np.flatnonzero(self._touching).tolist()
+
+
+class JointView:
+    """The joint between the hull and a wheel."""
+
+    def __init__(self, wheel: WheelView):
+        self._wheel = wheel
+
+    @property
+    def angle(self) -> float:
+        return float(self._wheel._row[ANGLE] - self._wheel._hull[ANGLE])
+
+
+class CarView:
+    """The compiled car under the names of Gymnasium's `Car`, for drivers and telemetry."""
+
+    def __init__(self, state: physics.Car, road: physics.Road):
+        self.hull = BodyView(state.bodies[HULL])
+        self.wheels = [WheelView(state, road, k) for k in range(4)]
