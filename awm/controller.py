@@ -5,6 +5,7 @@ order of magnitude and CMA-ES begins with the same step size for every parameter
 affine, so what drives is still one linear layer on [z, h]: `Controller.weights` folds it in.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from awm import config, dataset, mdn_rnn, weights
+from awm import config, dataset, mdn_rnn, vae, weights
 from awm.config import MODELS, Profile, get_profile
 from awm.errors import AwmError
 
@@ -78,20 +79,18 @@ def act(layer: Tensor, inputs: Tensor) -> Tensor:
 
 
 @torch.inference_mode()
-def input_statistics(profile: Profile, model: str) -> Inputs:
-    """Mean and deviation of C's inputs, as M sees the training rollouts go by.
+def inputs_seen(profile: Profile, model: str, split: str) -> Iterator[tuple[int, np.ndarray]]:
+    """What C would see at each step of recorded episodes: (episode, float64 `[time, inputs]`).
 
     Args:
         model: `"V"` for z alone, or the name of an M for [z, h].
+        split: `"train"`, `"validation"` or `"test"`.
     """
     rollouts = dataset.open_rollouts(profile)
-    from awm import vae
-
     latents = dataset.encode_latents(profile, vae.load(profile))
     m = None if model == "V" else mdn_rnn.load(profile, model)
     actions = rollouts.column("actions")
-    count, total, squares = 0, 0.0, 0.0
-    for episode in rollouts.indices("train"):
+    for episode in rollouts.indices(split):
         n = int(rollouts.lengths[episode])
         seen = z = torch.from_numpy(latents.mu[episode, :n])[None]
         if m is not None:
@@ -102,10 +101,20 @@ def input_statistics(profile: Profile, model: str) -> Inputs:
             # At step t C sees the state before the step: the first is zero.
             before = torch.cat([torch.zeros_like(hidden[:, :1]), hidden[:, :-1]], dim=1)
             seen = torch.cat([z, before], dim=-1)
-        values = seen[0].double().numpy()
-        count += n
-        total = total + values.sum(0)
-        squares = squares + np.square(values).sum(0)
+        yield int(episode), seen[0].double().numpy()
+
+
+def input_statistics(profile: Profile, model: str) -> Inputs:
+    """Mean and deviation of C's inputs, as M sees the training rollouts go by.
+
+    Args:
+        model: `"V"` for z alone, or the name of an M for [z, h].
+    """
+    count, total, squares = 0, 0.0, 0.0
+    for _, seen in inputs_seen(profile, model, "train"):
+        count += len(seen)
+        total = total + seen.sum(0)
+        squares = squares + np.square(seen).sum(0)
     mean = total / count
     deviation = np.sqrt(np.maximum(squares / count - mean**2, 0))
     return Inputs(mean, np.maximum(deviation, SMALLEST_DEVIATION))

@@ -61,7 +61,7 @@ def record(profile, **extra) -> dict:
     """What a manifest starts with; `extra` is what the stage adds (seeds, wall time, history)."""
     return {
         "profile": profile.name,
-        "config": asdict(profile),
+        "config": json.loads(json.dumps(asdict(profile))),  # as it will be read back
         **commit(),
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         **machine(),

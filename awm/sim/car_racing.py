@@ -76,7 +76,7 @@ class FastCarRacing(car_racing.CarRacing):
         self._frame = frame
         self._drawn = None
         self._samples = np.empty((raster.SAMPLES_Y, raster.SAMPLES_X), np.uint32)
-        self._small = np.empty((raster.ROWS, FRAME_SIZE, 3), np.float32)
+        self._planes = np.empty((3, raster.ROWS, raster.COLUMNS), np.float32)
         self._poses = np.empty((5, 3))
         self._phases = np.empty(4)
 
@@ -204,7 +204,7 @@ class FastCarRacing(car_racing.CarRacing):
             frame = np.empty((FRAME_SIZE, FRAME_SIZE, 3), np.uint8)
         raster.draw(
             self._samples,
-            self._small,
+            self._planes,
             frame,
             self._ground,
             _GRASS,

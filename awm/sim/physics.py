@@ -251,10 +251,9 @@ def _touch_tiles(car, road, lap_complete_percent):
     x, y = bodies[HULL, X], bodies[HULL, Y]
     # The wheels may be off their places while joints stretch, so the search is generous.
     for n in range(count):
-        near = (
-            boxes[n, 0] - F(6) < x < boxes[n, 2] + F(6)
-            and boxes[n, 1] - F(6) < y < boxes[n, 3] + F(6)
-        )
+        near = boxes[n, 0] - F(6) < x < boxes[n, 2] + F(6) and boxes[n, 1] - F(6) < y < boxes[
+            n, 3
+        ] + F(6)
         for k in range(4):
             wheel = bodies[k + 1]
             touches = False
@@ -279,9 +278,7 @@ def _touch_tiles(car, road, lap_complete_percent):
 
 @njit(cache=True)
 def _in_reach(box, body, reach):
-    return (
-        box[0] - reach < body[X] < box[2] + reach and box[1] - reach < body[Y] < box[3] + reach
-    )
+    return box[0] - reach < body[X] < box[2] + reach and box[1] - reach < body[Y] < box[3] + reach
 
 
 @njit(cache=True)
@@ -346,64 +343,110 @@ def _solve(car, force):
 def _sweep_velocities(bodies, joints, arms, mass):
     """180 sweeps over the joints, or what comes to the same.
 
-    After some nine sweeps velocities repeat themselves bit for bit, in a fixed point or a short
-    cycle of rounding. What a sweep does hangs on the velocities, the motors' impulses and the
-    limits'; the impulses PX and PY are only added up. So once that state has come back, whole
+    After some nine sweeps velocities mostly repeat themselves bit for bit, in a fixed point or a
+    short cycle of rounding. What a sweep does hangs on the velocities, the motors' impulses and
+    the limits'; the impulses PX and PY are only added up. So once that state has come back, whole
     cycles are only added up too, in their order. The state to be met again is renewed at sweeps
     1, 2, 4, 8, ... (Brent 1980).
     """
-    before = np.empty(23, F)
+    # Velocities of the hull and the wheels, motors' and limits' impulses: all that feeds back.
+    state = np.empty(23, F)
+    for i in range(5):
+        for column in range(3):
+            state[3 * i + column] = bodies[i, VX + column]
+    for k in range(4):
+        state[15 + k], state[19 + k] = joints[k, MOTOR], joints[k, PZ]
+    # What Box2D computes anew in every sweep though it stays the same.
+    motor_mass, inverse = np.empty(4, F), np.empty(4, F)
+    for k in range(4):
+        motor_mass[k] = F(1) / (CONSTANTS[HULL, 1] + CONSTANTS[k + 1, 1])
+        determinant = mass[k, 0] * mass[k, 2] - mass[k, 1] * mass[k, 1]
+        inverse[k] = F(1) / determinant if determinant != F(0) else determinant
+
+    before = state.copy()
     added = np.empty((VELOCITY_SWEEPS, 4, 2), F)
-    _note(bodies, joints, before)
-    noted, sweep = 0, 0
+    noted, sweep, repeats = 0, 0, -1
     while sweep < VELOCITY_SWEEPS:
-        for k in range(3, -1, -1):
-            x, y = _solve_velocity(bodies, joints[k], k, arms[k], mass[k])
-            added[sweep, k, 0], added[sweep, k, 1] = x, y
+        _sweep(state, joints, arms, mass, motor_mass, inverse, added[sweep])
         sweep += 1
-        if _unchanged(bodies, joints, before):
-            period = sweep - noted
-            for _cycle in range((VELOCITY_SWEEPS - sweep) // period):
-                for n in range(noted, noted + period):
-                    for k in range(4):
-                        joints[k, PX] += added[n, k, 0]
-                        joints[k, PY] += added[n, k, 1]
-            for _rest in range((VELOCITY_SWEEPS - sweep) % period):
-                for k in range(3, -1, -1):
-                    _solve_velocity(bodies, joints[k], k, arms[k], mass[k])
-            return
-        if sweep >= 2 * noted:
-            _note(bodies, joints, before)
-            noted = sweep
+        if repeats < 0:
+            if _same(state, before):
+                repeats = (VELOCITY_SWEEPS - sweep) // (sweep - noted)
+                for _cycle in range(repeats):
+                    for n in range(noted, sweep):
+                        for k in range(4):
+                            joints[k, PX] += added[n, k, 0]
+                            joints[k, PY] += added[n, k, 1]
+                sweep += repeats * (sweep - noted)
+            elif sweep >= 2 * noted:
+                before[:] = state
+                noted = sweep
+
+    for i in range(5):
+        for column in range(3):
+            bodies[i, VX + column] = state[3 * i + column]
+    for k in range(4):
+        joints[k, MOTOR], joints[k, PZ] = state[15 + k], state[19 + k]
 
 
 @njit(cache=True)
-def _note(bodies, joints, before):
-    n = 0
-    for i in range(5):
-        for column in (VX, VY, SPIN):
-            before[n] = bodies[i, column]
-            n += 1
-    for k in range(4):
-        for column in (PZ, MOTOR):
-            before[n] = joints[k, column]
-            n += 1
-
-
-@njit(cache=True)
-def _unchanged(bodies, joints, before):
-    n = 0
-    for i in range(5):
-        for column in (VX, VY, SPIN):
-            if before[n] != bodies[i, column]:
-                return False
-            n += 1
-    for k in range(4):
-        for column in (PZ, MOTOR):
-            if before[n] != joints[k, column]:
-                return False
-            n += 1
+def _same(state, before):
+    for n in range(len(state)):
+        if state[n] != before[n]:
+            return False
     return True
+
+
+@njit(cache=True)
+def _sweep(state, joints, arms, mass, motor_mass, inverse, added):
+    """One sweep over the four joints: motor, limit, point; `added` `[4, 2]` are the impulses."""
+    m_hull, i_hull = CONSTANTS[HULL, 0], CONSTANTS[HULL, 1]
+    hull_x, hull_y, hull_spin = state[0], state[1], state[2]
+    for k in range(3, -1, -1):
+        m_wheel, i_wheel = CONSTANTS[k + 1, 0], CONSTANTS[k + 1, 1]
+        ax, ay, bx, by = arms[k, 0], arms[k, 1], arms[k, 2], arms[k, 3]
+        wheel_x, wheel_y, spin = state[3 * k + 3], state[3 * k + 4], state[3 * k + 5]
+
+        old = state[15 + k]
+        new = old + -motor_mass[k] * (spin - hull_spin - joints[k, SPEED])
+        new = max(-MAX_MOTOR_IMPULSE, min(new, MAX_MOTOR_IMPULSE))
+        state[15 + k] = new
+        hull_spin -= i_hull * (new - old)
+        spin += i_wheel * (new - old)
+
+        error_x = wheel_x + -spin * by - hull_x - -hull_spin * ay
+        error_y = wheel_y + spin * bx - hull_y - hull_spin * ax
+        limit = joints[k, LIMIT]
+        z = F(0)
+        if limit == F(0):
+            x = inverse[k] * (mass[k, 2] * -error_x - mass[k, 1] * -error_y)
+            y = inverse[k] * (mass[k, 0] * -error_y - mass[k, 1] * -error_x)
+            turn_hull, turn_wheel = ax * y - ay * x, bx * y - by * x
+        else:
+            x, y, z = _solve_3x3(mass[k], error_x, error_y, spin - hull_spin)
+            x, y, z = -x, -y, -z
+            held = state[19 + k]
+            new = held + z
+            if (limit < F(0) and new < F(0)) or (limit > F(0) and new > F(0)):
+                # The limit would pull: let go of it and solve the point alone.
+                right_x, right_y = -error_x + held * mass[k, 3], -error_y + held * mass[k, 4]
+                x = inverse[k] * (mass[k, 2] * right_x - mass[k, 1] * right_y)
+                y = inverse[k] * (mass[k, 0] * right_y - mass[k, 1] * right_x)
+                z = -held
+                state[19 + k] = F(0)
+            else:
+                state[19 + k] = new
+            turn_hull, turn_wheel = (ax * y - ay * x) + z, (bx * y - by * x) + z
+        added[k, 0], added[k, 1] = x, y
+        joints[k, PX] += x
+        joints[k, PY] += y
+        hull_x -= m_hull * x
+        hull_y -= m_hull * y
+        hull_spin -= i_hull * turn_hull
+        state[3 * k + 3] = wheel_x + m_wheel * x
+        state[3 * k + 4] = wheel_y + m_wheel * y
+        state[3 * k + 5] = spin + i_wheel * turn_wheel
+    state[0], state[1], state[2] = hull_x, hull_y, hull_spin
 
 
 @njit(cache=True)
@@ -483,48 +526,6 @@ def _solve_3x3(mass, x, y, z):
     )
     third = determinant * (xx * (yy * z - yz * y) + xy * (yz * x - xy * z) + xz * (xy * y - yy * x))
     return first, second, third
-
-
-@njit(cache=True)
-def _solve_velocity(bodies, joint, k, arms, mass):
-    """One sweep over one joint: motor, limit, point. Returns the point's impulse (x, y)."""
-    hull, wheel = bodies[HULL], bodies[k + 1]
-    i_hull, i_wheel = CONSTANTS[HULL, 1], CONSTANTS[k + 1, 1]
-    ax, ay, bx, by = arms
-
-    motor_mass = F(1) / (i_hull + i_wheel)
-    impulse = -motor_mass * (wheel[SPIN] - hull[SPIN] - joint[SPEED])
-    old = joint[MOTOR]
-    joint[MOTOR] = max(-MAX_MOTOR_IMPULSE, min(old + impulse, MAX_MOTOR_IMPULSE))
-    impulse = joint[MOTOR] - old
-    hull[SPIN] -= i_hull * impulse
-    wheel[SPIN] += i_wheel * impulse
-
-    error_x = wheel[VX] + -wheel[SPIN] * by - hull[VX] - -hull[SPIN] * ay
-    error_y = wheel[VY] + wheel[SPIN] * bx - hull[VY] - hull[SPIN] * ax
-    if joint[LIMIT] == F(0):
-        x, y = _solve_2x2(mass[0], mass[1], mass[2], -error_x, -error_y)
-        joint[PX] += x
-        joint[PY] += y
-        _push(bodies, k, arms, x, y, ax * y - ay * x, bx * y - by * x)
-        return x, y
-    x, y, z = _solve_3x3(mass, error_x, error_y, wheel[SPIN] - hull[SPIN])
-    x, y, z = -x, -y, -z
-    new = joint[PZ] + z
-    if (joint[LIMIT] < F(0) and new < F(0)) or (joint[LIMIT] > F(0) and new > F(0)):
-        # The limit would pull: let go of it and solve the point alone.
-        right_x, right_y = -error_x + joint[PZ] * mass[3], -error_y + joint[PZ] * mass[4]
-        x, y = _solve_2x2(mass[0], mass[1], mass[2], right_x, right_y)
-        z = -joint[PZ]
-        joint[PX] += x
-        joint[PY] += y
-        joint[PZ] = F(0)
-    else:
-        joint[PX] += x
-        joint[PY] += y
-        joint[PZ] += z
-    _push(bodies, k, arms, x, y, (ax * y - ay * x) + z, (bx * y - by * x) + z)
-    return x, y
 
 
 @njit(cache=True)

@@ -121,40 +121,37 @@ def fill_body(samples, shape, count, pose, camera, colour):
 
 
 @njit(cache=True)
-def shrink(samples, small, frame):
-    """Average the samples into `small` float32 `[ROWS, 64, 3]`, then into `frame` uint8."""
-    mask = np.uint32(1023)
-    third = np.float32(1 / 3)
-    line = np.empty((COLUMNS, 3), np.float32)
+def shrink(samples, planes, frame):
+    """Average the samples into `planes` float32 `[3, ROWS, 96]`, then into `frame` uint8."""
+    mask, quarter, third = np.uint32(1023), np.float32(0.25), np.float32(1 / 3)
+    total = np.empty(COLUMNS, np.uint32)
     for y in range(ROWS):
+        upper, lower = samples[2 * y], samples[2 * y + 1]
         for x in range(COLUMNS):
-            total = (
-                samples[2 * y, 2 * x]
-                + samples[2 * y, 2 * x + 1]
-                + samples[2 * y + 1, 2 * x]
-                + samples[2 * y + 1, 2 * x + 1]
-            )
-            for channel in range(3):
-                value = np.float32((total >> np.uint32(10 * channel)) & mask) * np.float32(0.25)
-                line[x, channel] = max(np.float32(0), value - np.float32(TRUNCATION))
-        for k in range(COLUMNS // 3):  # three columns of 96 become two of 64
-            for channel in range(3):
-                middle = line[3 * k + 1, channel]
-                small[y, 2 * k, channel] = (2 * line[3 * k, channel] + middle) * third
-                small[y, 2 * k + 1, channel] = (middle + 2 * line[3 * k + 2, channel]) * third
+            total[x] = upper[2 * x] + upper[2 * x + 1] + lower[2 * x] + lower[2 * x + 1]
+        for channel in range(3):
+            shift = np.uint32(10 * channel)
+            line = planes[channel, y]
+            for x in range(COLUMNS):
+                value = np.float32((total[x] >> shift) & mask) * quarter
+                line[x] = max(np.float32(0), value - np.float32(TRUNCATION))
+    line = np.empty(COLUMNS, np.float32)
     for i in range(FRAME_SIZE):
         y = _ROW_FIRST[i]
-        a, b, c = _ROW_WEIGHTS[i, 0], _ROW_WEIGHTS[i, 1], _ROW_WEIGHTS[i, 2]
         last = min(y + 2, ROWS - 1)
-        for x in range(FRAME_SIZE):
-            for channel in range(3):
-                value = a * small[y, x, channel] + b * small[y + 1, x, channel]
-                value += c * small[last, x, channel]
-                frame[i, x, channel] = np.uint8(value + np.float32(0.5))
+        a, b, c = _ROW_WEIGHTS[i, 0], _ROW_WEIGHTS[i, 1], _ROW_WEIGHTS[i, 2]
+        for channel in range(3):
+            first, second, rest = planes[channel, y], planes[channel, y + 1], planes[channel, last]
+            for x in range(COLUMNS):
+                line[x] = (a * first[x] + b * second[x] + c * rest[x]) * third
+            for k in range(COLUMNS // 3):  # three columns of 96 become two of 64
+                left, middle, right = line[3 * k], line[3 * k + 1], line[3 * k + 2]
+                frame[i, 2 * k, channel] = np.uint8(left + left + middle + np.float32(0.5))
+                frame[i, 2 * k + 1, channel] = np.uint8(middle + right + right + np.float32(0.5))
 
 
 @njit(cache=True, nogil=True)
-def draw(samples, small, frame, ground, grass, grass_colours, road, road_colours, car, poses,
+def draw(samples, planes, frame, ground, grass, grass_colours, road, road_colours, car, poses,
          phases, zoom):  # fmt: skip
     """Draw one frame.
 
@@ -163,7 +160,7 @@ def draw(samples, small, frame, ground, grass, grass_colours, road, road_colours
     `road_colours` `[n, 3]` are quadrilaterals, back to front. `car` is the hull's parts
     (`[parts, 8, 2]`, corner counts `[parts]`) and the wheel's `[4, 2]`. `poses` `[5, 3]` are x, y
     and angle of the hull and the four wheels, `phases` `[4]` the wheels' rotation in radians.
-    `samples` and `small` are scratch; `frame` uint8 `[64, 64, 3]` is written.
+    `samples` and `planes` are scratch; `frame` uint8 `[64, 64, 3]` is written.
     """
     hull_parts, hull_counts, wheel = car
     angle = -poses[0, 2]
@@ -203,4 +200,4 @@ def draw(samples, small, frame, ground, grass, grass_colours, road, road_colours
     for part in range(hull_parts.shape[0]):
         shape, count = hull_parts[part], hull_counts[part]
         fill_body(samples, shape[:count], count, poses[0], camera, pack(204, 0, 0))
-    shrink(samples, small, frame)
+    shrink(samples, planes, frame)
