@@ -45,6 +45,7 @@ FIGURES = {
     "mdn_rnn_learning_curves": "03_mdn_rnn",
     "attn_mdn_rnn_learning_curves": "04_attention",
     "attention_maps": "04_attention",
+    "probes": "04_attention",
     "controller_training": "05_controller_evolution",
     "results_comparison": "07_results",
 }

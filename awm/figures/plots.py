@@ -121,6 +121,24 @@ def mdn_rnn_learning_curves(histories, baselines=None, key="nll", ylabel=None):
     return fig
 
 
+def probes(found):
+    """What linear probes find: `found` is {model: {target: R²}}, a group of bars a target."""
+    targets = list(next(iter(found.values())))
+    width = 0.8 / len(found)
+    fig = figure(2.9)
+    axes = fig.subplots()
+    for n, (model, scores) in enumerate(found.items()):
+        heights = [max(scores[target], 0) for target in targets]
+        places = np.arange(len(targets)) + (n - (len(found) - 1) / 2) * width
+        axes.bar(places, heights, width=0.9 * width, color=model_color(model),
+                 label=model_label(model))  # fmt: skip
+    axes.set_xticks(range(len(targets)), [target.replace("_", " ") for target in targets])
+    axes.set(ylim=(0, 1), ylabel="R² on test episodes")
+    axes.grid(False, axis="x")
+    fig.legend(loc="outside upper left", ncols=3)
+    return fig
+
+
 def kl_per_dimension(kl, threshold=0.1):
     """How much each latent says, sorted: `kl` [z_size], nats, mean over frames.
 

@@ -14,6 +14,7 @@ from awm.sim.physics import ANGLE, HULL, NEW_LAP, OMEGA, PHASE, REWARD, SPIN, VI
 from awm.sim.resize import FRAME_SIZE
 
 _DT = 1.0 / car_racing.FPS
+_POSE = np.array([X, Y, ANGLE])
 
 _HULL = (
     car_dynamics.HULL_POLY1,
@@ -157,6 +158,7 @@ class FastCarRacing(car_racing.CarRacing):
         colours[kinds == -2] = (255, 0, 0)
         self._road, self._road_colours = polygons, colours
         self._polygon_of_tile = np.flatnonzero(kinds >= 0)
+        self._painted = 0
         self._prepare_ground()
 
     def _prepare_window_drawing(self) -> None:
@@ -194,11 +196,12 @@ class FastCarRacing(car_racing.CarRacing):
                 poses[i] = x, y, body.angle
             phases[:] = [wheel.phase for wheel in self.car.wheels]
         else:
-            bodies = self._state.bodies
-            poses[:, 0], poses[:, 1], poses[:, 2] = bodies[:, X], bodies[:, Y], bodies[:, ANGLE]
+            poses[:] = self._state.bodies[:, _POSE]
             phases[:] = self._state.wheels[:, PHASE]
-            painted = self._polygon_of_tile[self._tiles.painted]
-            self._road_colours[painted] = self.road_color
+            painted = self._tiles.painted
+            if self._painted != np.count_nonzero(painted):
+                self._road_colours[self._polygon_of_tile[painted]] = self.road_color
+                self._painted = np.count_nonzero(painted)
         frame = self._frame
         if frame is None:
             frame = np.empty((FRAME_SIZE, FRAME_SIZE, 3), np.uint8)
@@ -243,7 +246,7 @@ class BodyView:
 
 
 class WheelView(BodyView):
-    """A wheel of the compiled car: `omega`, `phase`, the `tiles` it touches, its `joint`'s angle."""
+    """A wheel of the compiled car: `omega`, `phase`, the `tiles` it touches, its `joint`."""
 
     def __init__(self, state: physics.Car, road: physics.Road, k: int):
         super().__init__(state.bodies[k + 1])

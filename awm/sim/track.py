@@ -47,7 +47,7 @@ def _checkpoints(numbers):
 
 @njit(cache=True)
 def lay_out(numbers):
-    """The track of some checkpoints: `[n, 4]` of angle, heading, x, y; empty if it does not close."""
+    """The track of some checkpoints, `[n, 4]`: angle, heading, x, y. Empty if it does not close."""
     points = _checkpoints(numbers)
     start = 2 * math.pi * (-0.5) / CHECKPOINTS
     x, y, beta = 1.5 * TRACK_RAD, 0.0, 0.0
