@@ -391,7 +391,7 @@ def _sweep_velocities(bodies, joints, arms, mass):
 
 @njit(cache=True)
 def _same(state, before):
-    for n in range(len(state)):
+    for n in range(len(state)):  # noqa: SIM110 (numba has no `all` of a generator)
         if state[n] != before[n]:
             return False
     return True
