@@ -54,3 +54,20 @@ def smoke_copy(smoke_root, tmp_path, monkeypatch):
     shutil.copytree(smoke_root / "data", tmp_path / "data")
     monkeypatch.setenv("AWM_ROOT", str(tmp_path))
     return tmp_path
+
+
+@pytest.fixture
+def dies_at_first_checkpoint(monkeypatch):
+    """Training that is killed right after its first checkpoint; a list of checkpoints written."""
+    from awm import weights
+
+    original, written = weights.Checkpoint.save, []
+
+    def save(self, *arguments):
+        original(self, *arguments)
+        written.append(self.file)
+        if len(written) == 1:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(weights.Checkpoint, "save", save)
+    return written
