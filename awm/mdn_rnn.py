@@ -35,6 +35,7 @@ ACTION_SIZE = 3
 #: predict, so the reward head learns rewards no smaller than this.
 SMALLEST_REWARD = -1.0
 
+# A multiple of 10: the history averages over ten updates, and a checkpoint keeps none half done.
 _CHECKPOINT_EVERY = 200
 _VALIDATE_EVERY = 40
 _GRADIENT_NORM = 1.0

@@ -25,6 +25,7 @@ FREE_NATS = 0.5
 #: A latent of more nats than this is said to carry information.
 INFORMATIVE_NATS = 0.1
 
+# A multiple of 10: the history averages over ten updates, and a checkpoint keeps none half done.
 _CHECKPOINT_EVERY = 250
 _VALIDATE_EVERY = 50
 
