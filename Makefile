@@ -18,7 +18,7 @@ RETRAIN ?=
 # `make test PYTEST_ARGS="-k report"`
 PYTEST_ARGS ?= -n auto --dist loadfile
 
-.PHONY: help report test lab lint clean
+.PHONY: help report test bench lab lint clean
 
 help:
 	@echo 'make report [PROFILE=smoke|quick|paper] [RETRAIN=1]'
@@ -26,6 +26,7 @@ help:
 	@echo '              (PROFILE left out: paper where its artefacts are committed, else quick;'
 	@echo '              RETRAIN=1: use no trained artefact, train everything from scratch)'
 	@echo 'make test     run the tests   [PYTEST_ARGS="-k report"]'
+	@echo 'make bench    measure the simulator, the closed loop and training against their peers'
 	@echo 'make lab      open the notebooks in JupyterLab'
 	@echo 'make lint     check the code with ruff'
 	@echo 'make clean    remove caches and build products; with PROFILE=smoke|quick|paper also'
@@ -41,6 +42,9 @@ report: $(INSTALLED)
 
 test: $(INSTALLED)
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+bench: $(INSTALLED)
+	for name in simulator closed_loop training; do $(BIN)/python benchmarks/$$name.py || exit 1; done
 
 lab: $(INSTALLED)
 	$(BIN)/jupyter lab --notebook-dir=notebooks
