@@ -23,7 +23,8 @@ def compare(profile: Profile | str) -> dict:
     """Baselines and trained Ms on the test episodes; returns at once if nothing has changed.
 
     Per predictor: `nll` (nats a step, all latents), `nll_informative` (the latents that carry
-    information; the others are noise that nobody can predict) and `reward_r2`. The predictors:
+    information; the others are noise that nobody can predict), `reward_r2`, and `validation_nll`,
+    which is what learning curves compare with. The predictors:
 
     - `same_z`: tomorrow is as today, give or take a deviation fitted for each latent
     - `linear_gaussian`: least squares from [z, a], with the residual's deviation
@@ -42,33 +43,31 @@ def compare(profile: Profile | str) -> dict:
             return before
     data = SequenceData(profile, rollouts, dataset.encode_latents(profile, v))
     informative = informative_latents(v)
-    training = [
-        _steps(data.training_batch(profile.mdn_batch, False, profile.seed, n))
+    z, inputs, reward, after = _join(
+        data.training_batch(profile.mdn_batch, False, profile.seed, n)
         for n in range(_TRAINING_BATCHES)
-    ]
-    z, inputs, reward, after = (torch.cat(column) for column in zip(*training, strict=True))
-    held_out = [_steps(batch) for batch in data.held_out("test", False)]
-    test_z, test_inputs, test_reward, test_after = (
-        torch.cat(column) for column in zip(*held_out, strict=True)
     )
     layer = torch.linalg.lstsq(inputs, torch.cat([after, reward[:, None]], 1)).solution
-    linear, test_linear = inputs @ layer, test_inputs @ layer
-    found = {
-        "same_z": _score(
-            (after - z).std(0), test_z, test_after, reward.mean(), test_reward, informative
-        ),
-        "linear_gaussian": _score(
-            (after - linear[:, :-1]).std(0),
-            test_linear[:, :-1],
-            test_after,
-            test_linear[:, -1],
-            test_reward,
-            informative,
-        ),
-    }
+    still = (after - z).std(0)
+    residual = (after - (inputs @ layer)[:, :-1]).std(0)
+    found: dict[str, dict] = {"same_z": {}, "linear_gaussian": {}}
+    for split, prefix in (("test", ""), ("validation", "validation_")):
+        z, inputs, true_reward, after = _join(data.held_out(split, False))
+        linear = inputs @ layer
+        scores = {
+            "same_z": _score(still, z, after, reward.mean(), true_reward, informative),
+            "linear_gaussian": _score(
+                residual, linear[:, :-1], after, linear[:, -1], true_reward, informative
+            ),
+        }
+        for name, score in scores.items():
+            found[name] |= {prefix + key: value for key, value in score.items()}
     for name, m in ms.items():
-        test = m.manifest["test"]
+        test, history = m.manifest["test"], m.manifest["history"]
         found[name] = {key: test[key] for key in ("nll", "nll_informative", "reward_r2")}
+        found[name]["validation_nll"] = min(
+            e["validation_nll"] for e in history if "validation_nll" in e
+        )
     result = provenance.record(profile, sources=sources, informative=informative, **found)
     provenance.write_json(path, result)
     return result
@@ -78,6 +77,11 @@ def informative_latents(v: vae.VAE) -> list[int]:
     """The latents of V whose average KL exceeds `vae.INFORMATIVE_NATS`."""
     kl = np.array(v.manifest["kl_per_latent"])
     return np.flatnonzero(kl > vae.INFORMATIVE_NATS).tolist()
+
+
+def _join(batches) -> tuple[Tensor, ...]:
+    """The columns of `_steps` over several batches."""
+    return tuple(torch.cat(column) for column in zip(*map(_steps, batches), strict=True))
 
 
 def _steps(batch) -> tuple[Tensor, Tensor, Tensor, Tensor]:

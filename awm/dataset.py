@@ -404,6 +404,6 @@ def centre_line(seed: int) -> np.ndarray:
     return np.array(env.track)[:, 2:4]
 
 
-def moments(episode: Episode, count: int) -> np.ndarray:
-    """`count` frames spread evenly over an episode, uint8 `[count, 64, 64, 3]`."""
-    return episode.frames[np.linspace(0, len(episode.frames) - 1, count).astype(int)]
+def moments(frames: np.ndarray, count: int) -> np.ndarray:
+    """`count` of an episode's frames, each from the middle of an equal share of it."""
+    return frames[((np.arange(count) + 0.5) / count * len(frames)).astype(int)]

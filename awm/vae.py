@@ -215,8 +215,7 @@ def held_out_frames(rollouts: dataset.Rollouts, split: str, count: int = 1024) -
     """Up to `count` frames spread evenly over the episodes of a split, uint8 `[n, 64, 64, 3]`."""
     frames = [rollouts.episode(int(i)).frames for i in rollouts.indices(split)]
     each = -(-count // len(frames))
-    picked = [f[np.linspace(0, len(f) - 1, min(each, len(f))).astype(int)] for f in frames]
-    return np.concatenate(picked)[:count]
+    return np.concatenate([dataset.moments(f, min(each, len(f))) for f in frames])[:count]
 
 
 def train(profile: Profile | str) -> VAE:
