@@ -68,11 +68,11 @@ PROFILES = {
         Profile(
             "quick",
             rollouts=60, steps=384,
-            vae_updates=450, vae_batch=128, vae_learning_rate=1e-3,
-            hidden_size=256, mdn_updates=240, mdn_batch=16, sequence_length=128,
+            vae_updates=800, vae_batch=64, vae_learning_rate=1e-3,
+            hidden_size=256, mdn_updates=400, mdn_batch=16, sequence_length=128,
             mdn_learning_rate=4e-3,
-            generations=10, population=64, tracks=2, sigma=0.03, patience=100,
-            validation_every=3, validation_tracks=16, evolved=("none",), lanes=16,
+            generations=12, population=64, tracks=2, sigma=0.03, patience=60,
+            validation_every=4, validation_tracks=16, evolved=("none",), lanes=16,
             test_episodes=16, reference_episodes=4,
         ),
         Profile(

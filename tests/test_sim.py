@@ -200,5 +200,7 @@ def test_area_weights_average_by_overlap():
     weights = area_weights(3, 2)
     assert np.allclose(weights, [[2 / 3, 1 / 3, 0], [0, 1 / 3, 2 / 3]])
     assert np.allclose(area_weights(84, 64).sum(axis=1), 1)
-    flat = np.full((96, 96, 3), 77, np.uint8)
-    assert (to_frame(flat) == 77).all()
+    observation = np.random.default_rng(0).integers(0, 256, (96, 96, 3)).astype(np.uint8)
+    rows, columns = area_weights(84, 64), area_weights(96, 64)
+    expected = np.einsum("iy,yxc,jx->ijc", rows, observation[:84].astype(np.float64), columns)
+    assert np.abs(to_frame(observation) - expected).max() <= 0.5001
