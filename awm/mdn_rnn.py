@@ -94,6 +94,34 @@ class Prediction:
         return (self.log_pi.exp() * self.mu).sum(-1)
 
 
+class _LinearInTime(torch.autograd.Function):
+    """x @ weight.T in a loop over time, whose weight gradient is one product at the end.
+
+    Autograd would add up a full-sized gradient of the weight at every step. Here the steps only
+    note their inputs and gradients in `uses`; the loop's first step, which backpropagation reaches
+    last, multiplies them all at once.
+    """
+
+    @staticmethod
+    def forward(ctx, x: Tensor, weight: Tensor, uses: list) -> Tensor:
+        ctx.save_for_backward(x, weight)
+        ctx.uses, ctx.first = uses, not uses
+        if ctx.first:
+            uses.append(None)
+        return x @ weight.T
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor):
+        x, weight = ctx.saved_tensors
+        ctx.uses.append((x, gradient))
+        whole = None
+        if ctx.first:
+            inputs, gradients = zip(*ctx.uses[1:], strict=True)
+            whole = torch.cat(gradients).T @ torch.cat(inputs)
+            del ctx.uses[1:]
+        return gradient @ weight, whole, None
+
+
 class MDNRNN(nn.Module):
     """LSTM over [z, a] (and a context, if attentive) with a mixture-density head.
 
@@ -158,11 +186,22 @@ class MDNRNN(nn.Module):
             return self.lstm(entries)[0], None
         items = self._items(entries, maps)
         items = items.steps() if items else [None] * z.shape[1]
-        state = self.initial_state(len(z))
+        # The gates are linear in [z, a], context and h: the first part needs no loop.
+        lstm, known = self.lstm, entries.shape[-1]
+        bias = lstm.bias_ih_l0 + lstm.bias_hh_l0
+        from_entries = F.linear(entries, lstm.weight_ih_l0[:, :known], bias).unbind(1)
+        weight = torch.cat([lstm.weight_ih_l0[:, known:], lstm.weight_hh_l0], dim=1)
+        state, uses = self.initial_state(len(z)), []
         hidden, all_weights = [], []
-        for x, step_items in zip(entries.unbind(1), items, strict=True):
-            state, step_weights = self._step(x, state, step_items)
-            hidden.append(state.h)
+        for gates, step_items in zip(from_entries, items, strict=True):
+            context, step_weights = self.attention(step_items or state.memory, state.h)
+            gates = gates + _LinearInTime.apply(torch.cat([context, state.h], dim=1), weight, uses)
+            let_in, keep, new, let_out = gates.chunk(4, dim=1)
+            c = torch.sigmoid(keep) * state.c + torch.sigmoid(let_in) * torch.tanh(new)
+            h = torch.sigmoid(let_out) * torch.tanh(c)
+            memory = state.memory and remember(self.attention, state.memory, h)
+            state = State(h, c, memory)
+            hidden.append(h)
             all_weights.append(step_weights)
         return torch.stack(hidden, dim=1), torch.stack(all_weights, dim=1)
 

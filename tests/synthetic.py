@@ -49,7 +49,7 @@ def random_vae(z_size: int = 32) -> VAE:
     torch.manual_seed(0)
     vae = VAE(z_size)
     with torch.no_grad():
-        for layer in (vae.posterior, vae.expand, *list(vae.decoder)[::2]):
+        for layer in (vae.posterior, vae.expand, *vae.deconvolutions):
             layer.weight *= 4
         vae.posterior.weight *= 8
     return vae.eval().requires_grad_(False)

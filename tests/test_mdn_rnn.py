@@ -36,7 +36,8 @@ def test_samples_follow_the_mixture_and_the_temperature():
     generator = torch.Generator().manual_seed(1)
     z = big.sample(1.0, generator)
     expected = as_distribution(p)
-    assert torch.allclose(z.mean(0), expected.mean[0], atol=0.05)
+    error = (z.mean(0) - expected.mean[0]).abs()
+    assert (error < 5 * expected.stddev[0] / 40_000**0.5).all()
     assert torch.allclose(z.std(0), expected.stddev[0], rtol=0.05)
     cold = big.sample(0.01, generator)
     best = p.mu.gather(-1, p.log_pi.argmax(-1, keepdim=True)).squeeze(-1)
@@ -73,6 +74,28 @@ def test_stepping_is_the_same_as_the_sequence(kind):
         assert weights.shape == (3, z.shape[1], items)
         total = weights.sum(-1)
         assert torch.allclose(total[:, 1:], torch.ones_like(total[:, 1:]), atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ATTENTIONS[1:])
+def test_gradients_are_those_of_the_plain_loop(kind):
+    m = MDNRNN(kind)
+    z, action, maps = inputs(time=5)
+    target = torch.randn(3, 5, 256)
+
+    def gradients(hidden):
+        m.zero_grad()
+        (hidden * target).sum().backward()
+        return {n: p.grad.clone() for n, p in m.named_parameters() if p.grad is not None}
+
+    fast = gradients(m(z, action, maps)[0])
+    state, hidden = m.initial_state(3), []
+    for t in range(5):
+        state, _ = m.step(z[:, t], action[:, t], state, maps[:, t])
+        hidden.append(state.h)
+    plain = gradients(torch.stack(hidden, dim=1))
+    assert fast.keys() == plain.keys()
+    for name, gradient in plain.items():
+        assert torch.allclose(fast[name], gradient, rtol=1e-3, atol=1e-4), name
 
 
 @pytest.mark.parametrize("kind", ATTENTIONS)
