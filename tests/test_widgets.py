@@ -302,11 +302,11 @@ def _wait_until_up(server: subprocess.Popen, address: str, log: Path, seconds: f
 def test_sliders_move_pictures_in_jupyterlab(jupyterlab):
     from playwright.sync_api import expect, sync_playwright
 
-    expect.set_options(timeout=20_000)  # the kernel may still be busy with the last cell
+    expect.set_options(timeout=60_000)  # the kernel may still be busy with the last cell
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         page = browser.new_page(viewport={"width": 1400, "height": 2000})
-        page.set_default_timeout(30_000)
+        page.set_default_timeout(60_000)
         page.goto(jupyterlab)
         page.locator(".jp-CodeCell").first.click()
         for _ in range(3):
