@@ -403,11 +403,11 @@ def _curve(axes, history, key, name, color, x, thin=None) -> None:
 
 
 def _levels(axes, levels) -> None:
-    """Dashed levels with their names above them, at the right edge."""
-    for label, value in levels.items():
+    """Dashed levels with their names above them, side by side so that close ones stay legible."""
+    for n, (label, value) in enumerate(sorted(levels.items(), key=lambda item: item[1])):
         axes.axhline(value, color=MUTED, linewidth=1, linestyle=(0, (4, 3)), zorder=1)
         axes.annotate(
-            label, (1, value), (-2, 2), xycoords=("axes fraction", "data"), fontsize=7.2,
+            label, (1 - 0.18 * (n % 3), value), (-2, 2), xycoords=("axes fraction", "data"), fontsize=7.2,
             textcoords="offset points", ha="right", va="bottom", color=MUTED,
         )  # fmt: skip
 
