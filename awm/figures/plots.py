@@ -407,8 +407,8 @@ def _levels(axes, levels) -> None:
     for n, (label, value) in enumerate(sorted(levels.items(), key=lambda item: item[1])):
         axes.axhline(value, color=MUTED, linewidth=1, linestyle=(0, (4, 3)), zorder=1)
         axes.annotate(
-            label, (1 - 0.18 * (n % 3), value), (-2, 2), xycoords=("axes fraction", "data"), fontsize=7.2,
-            textcoords="offset points", ha="right", va="bottom", color=MUTED,
+            label, (1 - 0.18 * (n % 3), value), (-2, 2), xycoords=("axes fraction", "data"),
+            textcoords="offset points", fontsize=7.2, ha="right", va="bottom", color=MUTED,
         )  # fmt: skip
 
 
