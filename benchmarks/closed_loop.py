@@ -11,8 +11,6 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 
-os.environ["AWM_ROOT"] = tempfile.mkdtemp(prefix="awm-benchmark-")
-
 import numpy as np
 import torch
 from timing import rates, show
@@ -68,6 +66,8 @@ def naive(layers: np.ndarray):
 
 
 def main() -> None:
+    # Here and not above: workers import this file too, and must look where we write.
+    os.environ["AWM_ROOT"] = tempfile.mkdtemp(prefix="awm-benchmark-")
     layers = prepare()
     with rollout.workers() as pool:
         contenders = {f"ours, attention {m}": ours(pool, layers, m) for m in config.ATTENTIONS}
