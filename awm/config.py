@@ -78,7 +78,7 @@ PROFILES = {
         Profile(
             "paper",
             rollouts=500, steps=384,
-            vae_updates=3000, vae_batch=128, vae_learning_rate=1e-3,
+            vae_updates=6000, vae_batch=64, vae_learning_rate=1e-3,
             hidden_size=256, mdn_updates=2160, mdn_batch=40, sequence_length=128,
             mdn_learning_rate=1e-3,
             generations=60, population=64, tracks=2, sigma=0.03, patience=100,

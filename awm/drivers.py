@@ -12,9 +12,10 @@ import numpy as np
 #: The share of episodes that each behaviour policy drives, in the order of collection.
 MIXTURE = {
     "random": 0.05,  # a new random action every step: the paper's data
-    "walk": 0.15,  # smooth random walks: leave the road, spin, stand still
-    "scripted": 0.3,  # follows the road
-    "noisy": 0.5,  # follows the road at many speeds, disturbed: slides, recoveries, grass
+    "walk": 0.1,  # smooth random walks: leave the road, spin, stand still
+    "scripted": 0.25,  # follows the road
+    "noisy": 0.35,  # follows the road at many speeds, disturbed: slides, recoveries, grass
+    "reckless": 0.25,  # too fast for the bends: spins, wrong ways, returns at speed
 }
 
 
@@ -57,6 +58,7 @@ class ScriptedDriver:
 
     ahead = 4
     sight = 16  # tiles over which the bends are added up
+    spinning = 3.0  # rad/s
 
     def __init__(self, speed: float = 70.0, caution: float = 22.0):
         self.speed, self.caution = speed, caution
@@ -88,8 +90,11 @@ class ScriptedDriver:
         excess = velocity - max(wanted, 25.0)
         gas = np.clip(-0.1 * excess, 0, 1)
         brake = np.clip(0.02 * excess, 0, 0.8)
-        # Full gas and full lock together spin the car.
-        return np.array([steer, gas * (1 - 0.6 * abs(steer)), brake], np.float32)
+        # Full gas and full lock together spin the car; a car that spins must first be let stop.
+        gas *= 1 - 0.6 * abs(steer)
+        if abs(hull.angularVelocity) > self.spinning:
+            steer, gas = 0.0, 0.0
+        return np.array([steer, gas, brake], np.float32)
 
 
 class NoisyDriver:
@@ -117,11 +122,35 @@ class NoisyDriver:
         return ((1 - share) * wanted + share * wild).astype(np.float32)
 
 
+class RecklessDriver:
+    """The scripted driver at speeds that the bends do not allow, with full gas in full lock.
+
+    It slides and spins where an agent at the limit does: the states that decide its worst laps,
+    which careful drivers never show.
+    """
+
+    def reset(self, env, rng: np.random.Generator) -> None:
+        self.rng = rng
+        self.road = ScriptedDriver(rng.uniform(75, 110), rng.uniform(10, 20))
+        self.road.reset(env, rng)
+        self.push = 0  # steps for which the gas stays down whatever the road does
+
+    def act(self, env, frame=None) -> np.ndarray:
+        steer, gas, brake = self.road.act(env)
+        if self.push == 0 and self.rng.random() < 0.006:
+            self.push = int(self.rng.integers(5, 20))
+        self.push = max(self.push - 1, 0)
+        if self.push:
+            return np.array([np.clip(2 * steer, -1, 1), 1, 0], np.float32)
+        return np.array([steer, gas, brake], np.float32)
+
+
 DRIVERS = {
     "random": RandomDriver,
     "walk": WalkDriver,
     "scripted": ScriptedDriver,
     "noisy": NoisyDriver,
+    "reckless": RecklessDriver,
 }
 
 
