@@ -61,7 +61,7 @@ PROFILES = {
             hidden_size=64, mdn_updates=8, mdn_batch=8, sequence_length=16,
             mdn_learning_rate=1e-3,
             generations=2, population=4, tracks=1, sigma=0.1, patience=20,
-            validation_every=1, validation_tracks=2, evolved=("V", "none"), lanes=4,
+            validation_every=1, validation_tracks=2, evolved=("V", "none"), lanes=16,
             test_episodes=2, reference_episodes=1,
             validation_share=0.2,
         ),
@@ -72,7 +72,7 @@ PROFILES = {
             hidden_size=256, mdn_updates=400, mdn_batch=16, sequence_length=128,
             mdn_learning_rate=4e-3,
             generations=12, population=64, tracks=2, sigma=0.03, patience=60,
-            validation_every=4, validation_tracks=16, evolved=("none",), lanes=16,
+            validation_every=4, validation_tracks=16, evolved=("none",), lanes=32,
             test_episodes=16, reference_episodes=4,
         ),
         Profile(
@@ -82,7 +82,7 @@ PROFILES = {
             hidden_size=256, mdn_updates=2160, mdn_batch=40, sequence_length=128,
             mdn_learning_rate=1e-3,
             generations=60, population=64, tracks=2, sigma=0.03, patience=100,
-            validation_every=5, validation_tracks=32, evolved=MODELS, lanes=16,
+            validation_every=5, validation_tracks=32, evolved=MODELS, lanes=32,
             test_episodes=100, reference_episodes=100,
         ),
     )

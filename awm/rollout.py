@@ -1,10 +1,11 @@
 """The closed loop, many lanes in lockstep: frames → V → z, M → h, C → actions → simulator.
 
 One batched encode, one batched LSTM step and one batched linear layer with weights of their own
-serve all lanes; a lane whose episode ends takes the next job from the queue. The batch always has
-the same size, because at another one the encoder's results move by 1e-6, and rounding decides
-laps: at a constant size a return is bit for bit the same whatever shares the batch, so results do
-not depend on the number of workers or the order of the jobs.
+serve all lanes; a lane whose episode ends takes the next job from the queue. Batches always have
+the same size, because at another one results move by 1e-6, and rounding decides laps: at a
+constant size a return is bit for bit the same whatever shares the batch, so results do not depend
+on the number of workers or the order of the jobs. The encoder, nearly all of a step's cost, works
+in groups of a few lanes; when the queue is empty and lanes fall idle, groups are left out.
 """
 
 import os
@@ -31,6 +32,9 @@ from awm.sim.reference import ReferenceCarRacing
 from awm.vae import VAE
 
 FRAMES = ("fast", "reference")
+
+#: Frames that V encodes at a time. More hardly encode faster; fewer idle with the last episodes.
+_GROUP = 8
 
 
 @dataclass(frozen=True)
@@ -66,22 +70,42 @@ class WorldModel:
 
     def __init__(self, v: VAE, m: MDNRNN | None, lanes: int):
         self.v, self.m = v, m
+        self.group = min(lanes, _GROUP)
+        if lanes % self.group:
+            raise AwmError(f"The number of lanes must be a multiple of {_GROUP}, not {lanes}.")
         self.state = m.initial_state(lanes) if m else None
+        self.z = torch.zeros(lanes, v.z_size)
+        needs_map = m is not None and m.needs_map
+        self.frame_map = torch.zeros(lanes, *v.map_shape) if needs_map else None
+        self._frames = np.zeros((lanes, 64, 64, 3), np.uint8)
 
-    def observe(self, frames: np.ndarray) -> tuple[Tensor, Tensor | None, Tensor]:
-        """z (the posterior's mean), V's map if M needs it, and C's inputs [z, h]."""
-        frame_map = None
-        if self.m is not None and self.m.needs_map:
-            z, _, frame_map = self.v.encode(vae.to_input(frames), with_map=True)
+    def observe(self, frames: np.ndarray, active: Sequence[int] | None = None) -> Tensor:
+        """C's inputs [z, h] of the frames `[lanes, 64, 64, 3]`; z is the posterior's mean.
+
+        Args:
+            active: the lanes that matter, all by default; the others' rows mean nothing.
+        """
+        if active is None or len(active) == len(frames):
+            index = slice(None)
         else:
-            z, _ = self.v.encode(vae.to_input(frames))
-        return z, frame_map, z if self.m is None else torch.cat([z, self.state.h], dim=1)
+            index = list(active)
+            self._frames[: len(index)] = frames[index]
+            frames = self._frames
+        count = len(frames) if active is None else len(active)
+        parts = [
+            self.v.encode(vae.to_input(frames[i : i + self.group]), self.frame_map is not None)
+            for i in range(0, count, self.group)
+        ]
+        self.z[index] = torch.cat([part[0] for part in parts])[:count]
+        if self.frame_map is not None:
+            self.frame_map[index] = torch.cat([part[2] for part in parts])[:count]
+        return self.z if self.m is None else torch.cat([self.z, self.state.h], dim=1)
 
-    def advance(self, z: Tensor, action: Tensor, frame_map: Tensor | None) -> Tensor | None:
-        """M's step; returns the attention weights, if any."""
+    def advance(self, action: Tensor) -> Tensor | None:
+        """M's step from what was observed; returns the attention weights, if any."""
         if self.m is None:
             return None
-        self.state, attention_weights = self.m.step(z, action, self.state, frame_map)
+        self.state, attention_weights = self.m.step(self.z, action, self.state, self.frame_map)
         return attention_weights
 
     def forget(self, lane: int) -> None:
@@ -197,12 +221,11 @@ def drive_jobs(
             begin(i)
         active = list(range(len(used)))
         while active:
-            z, frame_map, inputs = world.observe(pixels)
-            action = act(layer, inputs)
+            action = act(layer, world.observe(pixels, active))
             if steering_noise:
                 extra = [steering_noise * generator.standard_normal() for generator in noise]
                 action[:, 0] = (action[:, 0] + torch.tensor(extra)).clamp(-1, 1)
-            world.advance(z, action, frame_map)
+            world.advance(action)
             actions = action.numpy()
             for i in tuple(active):
                 if used[i].step(actions[i]):
@@ -271,9 +294,8 @@ class AgentDriver:
     @torch.inference_mode()
     def act(self, env, frame: np.ndarray) -> np.ndarray:
         with one_thread():
-            z, frame_map, inputs = self.world.observe(frame[None])
-            action = act(self.layer, inputs)
-            self.world.advance(z, action, frame_map)
+            action = act(self.layer, self.world.observe(frame[None]))
+            self.world.advance(action)
         return action[0].numpy()
 
 
@@ -311,9 +333,8 @@ def record(
     frames, actions, rewards, attention, video = [], [], [], [], []
     with one_thread():
         for t in range(steps):
-            z, frame_map, inputs = world.observe(pixels)
-            action = act(layers, inputs)
-            looked_at = world.advance(z, action, frame_map)
+            action = act(layers, world.observe(pixels, (0,)))
+            looked_at = world.advance(action)
             frames.append(pixels[0].copy())
             actions.append(action[0].numpy().copy())
             if looked_at is not None:

@@ -103,9 +103,9 @@ def test_workers_use_one_thread_each(smoke):
     seen = []
     original = rollout.WorldModel.observe
 
-    def spy(self, frames):
+    def spy(self, *args):
         seen.append(torch.get_num_threads())
-        return original(self, frames)
+        return original(self, *args)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(rollout.WorldModel, "observe", spy)
