@@ -16,7 +16,7 @@ _TRAINING_BATCHES = 24
 
 def path_of(profile: Profile) -> Path:
     """Where a profile's baselines lie."""
-    return config.data_dir(profile) / "mdn_rnn-baselines.json"
+    return config.artefact(profile, "mdn_rnn-baselines.json")
 
 
 def compare(profile: Profile | str) -> dict:
@@ -36,9 +36,8 @@ def compare(profile: Profile | str) -> dict:
     ms = {"untrained_lstm": mdn_rnn.load(profile, "untrained"), "lstm": mdn_rnn.load(profile)}
     sources = {"rollouts": rollouts.hash, "vae": v.manifest["hash"]}
     sources |= {name: m.manifest["hash"] for name, m in ms.items()}
-    path = path_of(profile)
-    if path.exists():
-        before = provenance.read_json(path)
+    if path_of(profile).exists():
+        before = provenance.read_json(path_of(profile))
         if before["sources"] == sources:
             return before
     data = SequenceData(profile, rollouts, dataset.encode_latents(profile, v))
@@ -69,7 +68,7 @@ def compare(profile: Profile | str) -> dict:
             e["validation_nll"] for e in history if "validation_nll" in e
         )
     result = provenance.record(profile, sources=sources, informative=informative, **found)
-    provenance.write_json(path, result)
+    provenance.write_json(config.data_dir(profile) / path_of(profile).name, result)
     return result
 
 

@@ -14,6 +14,21 @@ MODELS = ("V", "untrained", *ATTENTIONS)
 
 
 @dataclass(frozen=True)
+class Search:
+    """How CMA-ES looks for a controller."""
+
+    generations: int
+    population: int
+    tracks: int  #: a generation, the same for every candidate
+    sigma: float  #: initial step size
+    patience: int  #: but for tests, an episode ends after so many steps without a new tile
+    validation_every: int  #: generations between evaluations of the distribution's mean
+    validation_tracks: int
+    hard_tracks: int = 0  #: of the tracks, so many come again: those that went worst
+    steering_noise: float = 0.0  #: deviation of noise on the steering, to evolve margin
+
+
+@dataclass(frozen=True)
 class Profile:
     """Everything that decides what a run computes. Stored whole in every manifest."""
 
@@ -32,14 +47,11 @@ class Profile:
     sequence_length: int  #: steps a sequence
     mdn_learning_rate: float
     # C (05): CMA-ES
-    generations: int
-    population: int
-    tracks: int  #: new tracks a generation, the same for every candidate
-    sigma: float  #: initial step size
-    patience: int  #: but for tests, an episode ends after so many steps without a new tile
-    validation_every: int  #: generations between evaluations of the distribution's mean
-    validation_tracks: int
     evolved: tuple[str, ...]  #: the models that notebook 05 evolves a controller for
+    evolution_seeds: int  #: how often, each time with another seed
+    search: Search  #: from zero, on equal terms for every model
+    refined: tuple[str, ...]  #: the controllers that are then evolved further
+    refinement: Search
     lanes: int  #: batch of the closed loop; every return depends on it, in the last bits
     # Results (07)
     test_episodes: int
@@ -60,8 +72,13 @@ PROFILES = {
             vae_updates=12, vae_batch=32, vae_learning_rate=1e-3,
             hidden_size=64, mdn_updates=8, mdn_batch=8, sequence_length=16,
             mdn_learning_rate=1e-3,
-            generations=2, population=4, tracks=1, sigma=0.1, patience=20,
-            validation_every=1, validation_tracks=2, evolved=("V", "none"), lanes=16,
+            evolved=("V", "none"), evolution_seeds=1, lanes=16,
+            search=Search(2, 4, 1, 0.1, 20, validation_every=1, validation_tracks=2),
+            refined=("none",),
+            refinement=Search(
+                1, 4, 2, 0.05, 20, validation_every=1, validation_tracks=2,
+                hard_tracks=1, steering_noise=0.1,
+            ),
             test_episodes=2, reference_episodes=1,
             validation_share=0.2,
         ),
@@ -71,8 +88,10 @@ PROFILES = {
             vae_updates=800, vae_batch=64, vae_learning_rate=1e-3,
             hidden_size=256, mdn_updates=400, mdn_batch=16, sequence_length=128,
             mdn_learning_rate=4e-3,
-            generations=12, population=64, tracks=2, sigma=0.03, patience=60,
-            validation_every=4, validation_tracks=16, evolved=("none",), lanes=32,
+            evolved=("none",), evolution_seeds=1, lanes=32,
+            search=Search(12, 64, 2, 0.03, 60, validation_every=4, validation_tracks=16),
+            refined=(),
+            refinement=Search(4, 32, 4, 0.02, 100, validation_every=2, validation_tracks=16),
             test_episodes=16, reference_episodes=4,
         ),
         Profile(
@@ -80,9 +99,14 @@ PROFILES = {
             rollouts=500, steps=384,
             vae_updates=6000, vae_batch=64, vae_learning_rate=1e-3,
             hidden_size=256, mdn_updates=2160, mdn_batch=40, sequence_length=128,
-            mdn_learning_rate=1e-3,
-            generations=60, population=64, tracks=2, sigma=0.03, patience=100,
-            validation_every=5, validation_tracks=32, evolved=MODELS, lanes=32,
+            mdn_learning_rate=2e-3,
+            evolved=MODELS, evolution_seeds=3, lanes=32,
+            search=Search(30, 64, 2, 0.05, 100, validation_every=5, validation_tracks=32),
+            refined=("none",),
+            refinement=Search(
+                60, 64, 4, 0.02, 100, validation_every=5, validation_tracks=64,
+                hard_tracks=2, steering_noise=0.1,
+            ),
             test_episodes=100, reference_episodes=100,
         ),
     )
@@ -148,6 +172,20 @@ def pretrained_dir() -> Path:
     return root() / "data" / "pretrained"
 
 
+def artefact(profile: "Profile | str", name: str) -> Path:
+    """Where to read a stage's result: in `data/`, or else, where there is one, what is committed.
+
+    Committed results stand in only for a profile whose V is committed (of `quick` there are but
+    records, and it is trained from scratch), and not while everything is trained anew
+    (`AWM_RETRAIN`). Stages write to `data_dir` only.
+    """
+    own = data_dir(profile) / name
+    folder = pretrained_dir() / get_profile(profile).name
+    if own.exists() or "AWM_RETRAIN" in os.environ or not (folder / "vae.safetensors").exists():
+        return own
+    return folder / name if (folder / name).exists() else own
+
+
 def default_profile() -> str:
-    """`paper` once its artefacts are committed, `quick` before that."""
-    return "paper" if (pretrained_dir() / "paper" / "vae.safetensors").exists() else "quick"
+    """`paper` once its results are committed, `quick` before that."""
+    return "paper" if (pretrained_dir() / "paper" / "evaluations").exists() else "quick"

@@ -128,7 +128,7 @@ def check_model(model: str) -> None:
 
 def path_of(profile: Profile, name: str) -> Path:
     """Where a profile's controller of that name lies."""
-    return config.data_dir(profile) / "controllers" / f"{name}.safetensors"
+    return config.artefact(profile, f"controllers/{name}.safetensors")
 
 
 def save(profile: Profile, name: str, controller: Controller) -> None:
@@ -139,7 +139,7 @@ def save(profile: Profile, name: str, controller: Controller) -> None:
         "input_deviation": controller.inputs.deviation,
     }
     weights.save(
-        path_of(profile, name),
+        config.data_dir(profile) / "controllers" / f"{name}.safetensors",
         {key: torch.from_numpy(np.array(value, np.float64)) for key, value in tensors.items()},
         {"model": controller.model, **controller.manifest},
     )

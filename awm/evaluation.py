@@ -1,6 +1,7 @@
 """What a controller is worth: full episodes on tracks that nothing was trained or selected on."""
 
 import time
+from pathlib import Path
 
 import numpy as np
 from scipy import stats
@@ -54,9 +55,17 @@ def summary(returns) -> dict:
     }
 
 
-def path_of(profile: Profile, name: str, frames: str):
-    """Where an evaluation's result lies."""
-    return config.data_dir(profile) / "evaluations" / f"{name}-{frames}.json"
+def path_of(profile: Profile, name: str, frames: str, episodes: int, seed: int) -> Path:
+    """Where an evaluation's result lies: `NAME-FRAMES.json` for the profile's own test tracks."""
+    file = f"{name}-{frames}"
+    if (episodes, seed) != (episodes_of(profile, frames), 0):
+        file += f"-{episodes}-from-{seed}"
+    return config.artefact(profile, f"evaluations/{file}.json")
+
+
+def episodes_of(profile: Profile, frames: str) -> int:
+    """On how many tracks the profile tests."""
+    return profile.test_episodes if frames == "fast" else profile.reference_episodes
 
 
 def evaluate(
@@ -83,12 +92,12 @@ def evaluate(
             f"There are no {frames!r} frames. Choose one of: {', '.join(rollout.FRAMES)}."
         )
     if episodes is None:
-        episodes = profile.test_episodes if frames == "fast" else profile.reference_episodes
+        episodes = episodes_of(profile, frames)
     if episodes < 1:
         raise AwmError("Evaluate at least one episode.")
     found = controller.load(profile, name)
     seeds = config.track_seeds(config.TEST_SEEDS, episodes, seed)
-    path = path_of(profile, name, frames)
+    path = path_of(profile, name, frames, episodes, seed)
     if path.exists():
         before = provenance.read_json(path)
         same = before["seeds"] == seeds and before["controller_hash"] == found.manifest["hash"]
@@ -124,5 +133,5 @@ def evaluate(
         training_steps=found.manifest["steps"],
         wall_time_s=round(time.perf_counter() - started, 1),
     )
-    provenance.write_json(path, result)
+    provenance.write_json(config.data_dir(profile) / "evaluations" / path.name, result)
     return result

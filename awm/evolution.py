@@ -7,7 +7,7 @@ the logged generations again (40 ms each), which needs no pickle and leaves noth
 
 import json
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import cma
@@ -15,7 +15,7 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from awm import config, controller, mdn_rnn, provenance, rollout, vae
-from awm.config import Profile, get_profile
+from awm.config import Profile, Search, get_profile
 from awm.controller import Controller, Inputs
 from awm.errors import AwmError
 from awm.rollout import Job
@@ -27,7 +27,8 @@ class Evolution:
 
     An entry has `generation`, `best`, `mean`, `worst`, `std` of the population's fitness (average
     return over the generation's tracks), `sigma`, `steps` and `seconds` so far, `validation` (the
-    return of the distribution's mean on the validation tracks, or None) and `fitness`, `seeds`.
+    mean return of the distribution's mean on the validation tracks, or None), `validation_returns`,
+    `fitness` of every candidate, and `seeds` with the population's mean return on each track.
     """
 
     log: list[dict]
@@ -39,9 +40,14 @@ def name_of(model: str, seed: int) -> str:
     return model if seed == 0 else f"{model}-seed{seed}"
 
 
+def refined(name: str) -> str:
+    """The name of the controller that is evolved further from another."""
+    return f"{name}-refined"
+
+
 def log_path(profile: Profile, name: str) -> Path:
     """Where an evolution's log lies."""
-    return config.data_dir(profile) / "evolution" / f"{name}.jsonl"
+    return config.artefact(profile, f"evolution/{name}.jsonl")
 
 
 def read_log(profile: Profile | str, name: str) -> list[dict]:
@@ -66,7 +72,7 @@ def read_log(profile: Profile | str, name: str) -> list[dict]:
 class Optimizer:
     """CMA-ES as ask/tell over C's parameters, higher fitness better, restarted from a log."""
 
-    def __init__(self, parameters: int, sigma: float, population: int, seed: int):
+    def __init__(self, start: np.ndarray, sigma: float, population: int, seed: int):
         generator = np.random.default_rng(seed)
         options = {
             "popsize": population,
@@ -82,7 +88,7 @@ class Optimizer:
             "tolstagnation": 10**9,
             "tolflatfitness": 10**9,
         }
-        self._strategy = cma.CMAEvolutionStrategy(np.zeros(parameters), sigma, options)
+        self._strategy = cma.CMAEvolutionStrategy(start, sigma, options)
 
     @property
     def mean(self) -> np.ndarray:
@@ -126,11 +132,11 @@ def evolve(
     workers: int | None = None,
     executor=None,
 ) -> Evolution:
-    """Evolve a controller; returns at once if that has been done, goes on if interrupted.
+    """Evolve a controller from zero; returns at once if that has been done, goes on if interrupted.
 
-    The same new tracks serve all candidates of a generation. Every few generations the
-    distribution's *mean* drives the fixed validation tracks; the best mean by that is the result.
-    Here, not in tests, hopeless episodes end early (`Profile.patience`).
+    The same tracks serve all candidates of a generation. Every few generations the distribution's
+    *mean* drives the fixed validation tracks; the best mean by that is the result. Here, not in
+    tests, hopeless episodes end early (`Search.patience`).
 
     Args:
         model: what C sees, one of `awm.config.MODELS`.
@@ -141,21 +147,27 @@ def evolve(
     """
     profile = get_profile(profile)
     controller.check_model(model)
-    name = name_of(model, seed)
-    log = read_log(profile, name)
-    _check_log(profile, name, model, seed, log)
-    if len(log) > profile.generations:
-        return Evolution(log, controller.load(profile, name))
-    sources = _sources(profile, model)
+    run = _Run(profile, profile.search, name_of(model, seed), model, seed, _sources(profile, model))
+    if run.done:
+        return run.result()
     inputs = controller.input_statistics(profile, model)
-    optimizer = Optimizer(inputs.parameters, profile.sigma, profile.population, seed)
-    optimizer.replay(log)
-    if executor is not None:
-        _run(profile, model, seed, log, optimizer, inputs, sources, executor, workers or 2)
-    else:
-        with rollout.workers(workers) as pool:
-            _run(profile, model, seed, log, optimizer, inputs, sources, pool, pool._max_workers)
-    return Evolution(log, controller.load(profile, name))
+    return run.go(np.zeros(inputs.parameters), inputs, workers, executor)
+
+
+def refine(
+    profile: Profile | str, name: str = "none", workers: int | None = None, executor=None
+) -> Evolution:
+    """Evolve a controller further, as `Profile.refinement` says; otherwise as `evolve`.
+
+    Args:
+        name: the controller to begin with. The result is `refined(name)`.
+    """
+    profile = get_profile(profile)
+    start = controller.load(profile, name)
+    sources = {**_sources(profile, start.model), "controller": start.manifest["hash"]}
+    seed = start.manifest["seed"]
+    run = _Run(profile, profile.refinement, refined(name), start.model, seed, sources)
+    return run.result() if run.done else run.go(start.parameters, start.inputs, workers, executor)
 
 
 def _sources(profile: Profile, model: str) -> dict:
@@ -166,112 +178,159 @@ def _sources(profile: Profile, model: str) -> dict:
     return sources
 
 
-def _check_log(profile: Profile, name: str, model: str, seed: int, log: list[dict]) -> None:
-    if not log:
-        return
-    path = log_path(profile, name)
-    expected = {"model": model, "seed": seed, **_settings(profile), **_sources(profile, model)}
-    found = {key: log[0].get("settings", {}).get(key) for key in expected}
-    if found != expected:
-        changed = ", ".join(key for key in expected if found[key] != expected[key])
-        raise AwmError(
-            f"{path} is the log of another evolution (it differs in {changed}). "
-            "Move it and its controller away to evolve afresh."
+class _Run:
+    """One search for one controller, on disk."""
+
+    def __init__(
+        self, profile: Profile, search: Search, name: str, model: str, seed: int, sources: dict
+    ):
+        self.profile, self.search, self.name = profile, search, name
+        self.model, self.seed, self.sources = model, seed, sources
+        settings = {key: value for key, value in asdict(search).items() if key != "generations"}
+        self.settings = {"model": model, "seed": seed, "lanes": profile.lanes, **settings}
+        self.log = read_log(profile, name)
+        self._check_log()
+
+    @property
+    def done(self) -> bool:
+        # One entry more than generations: the last only validates the final mean.
+        return len(self.log) > self.search.generations
+
+    def result(self) -> Evolution:
+        return Evolution(self.log, controller.load(self.profile, self.name))
+
+    def _check_log(self) -> None:
+        if not self.log:
+            return
+        expected = {**self.settings, **self.sources}
+        found = {key: self.log[0].get("settings", {}).get(key) for key in expected}
+        if found != expected:
+            changed = ", ".join(key for key in expected if found[key] != expected[key])
+            raise AwmError(
+                f"{log_path(self.profile, self.name)} is the log of another evolution (it differs "
+                f"in {changed}). Move it and its controller away to evolve afresh."
+            )
+
+    def go(self, start: np.ndarray, inputs: Inputs, workers, executor) -> Evolution:
+        optimizer = Optimizer(start, self.search.sigma, self.search.population, self.seed)
+        optimizer.replay(self.log)
+        if executor is not None:
+            self._generations(optimizer, inputs, executor, workers or 2)
+        else:
+            with rollout.workers(workers) as pool:
+                self._generations(optimizer, inputs, pool, pool._max_workers)
+        return self.result()
+
+    def _generations(self, optimizer: Optimizer, inputs: Inputs, executor, tasks: int) -> None:
+        profile, search, log = self.profile, self.search, self.log
+        path = config.data_dir(profile) / "evolution" / f"{self.name}.jsonl"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # Rewritten whole once, which drops a line that a kill cut short; appended to afterwards.
+        with provenance.atomic(path) as temporary:
+            temporary.write_text("".join(json.dumps(entry) + "\n" for entry in log))
+        best = max((e["validation"] for e in log if e["validation"] is not None), default=-np.inf)
+        steps = log[-1]["steps"] if log else 0
+        before = log[-1]["seconds"] if log else 0.0
+        started = time.perf_counter()
+        bar = tqdm(
+            total=search.generations, initial=len(log), unit="generation", desc=f"C {self.name}"
         )
+        for generation in range(len(log), search.generations + 1):
+            final = generation == search.generations
+            mean, sigma = optimizer.mean, optimizer.sigma
+            candidates = np.empty((0, inputs.parameters)) if final else optimizer.ask()
+            tracks = _tracks(search, self.name, self.seed, log)
+            jobs = [
+                Job(candidate, track, search.patience)
+                for candidate in range(len(candidates))
+                for track in tracks
+            ]
+            validate = final or generation % search.validation_every == 0
+            if validate:
+                # The mean's validation rides along as one more candidate: lanes stay full.
+                validation = config.track_seeds(config.VALIDATION_SEEDS, search.validation_tracks)
+                jobs = [Job(len(candidates), track, search.patience) for track in validation] + jobs
+            outcomes = rollout.drive(
+                executor, profile, self.model, inputs.fold(np.vstack([candidates, mean])), jobs,
+                tasks, steering_noise=search.steering_noise,
+            )  # fmt: skip
+            steps += sum(o.length for o in outcomes)
+            returns = np.array([o.episode_return for o in outcomes])
+            seconds = round(before + time.perf_counter() - started, 1)
+            entry = {"generation": generation, "sigma": sigma, "steps": steps, "seconds": seconds}
+            entry |= {"validation": None}
+            if validate:
+                validated, returns = np.split(returns, [len(validation)])
+                entry["validation"] = float(validated.mean())
+                entry["validation_returns"] = validated.round(1).tolist()
+            if not final:
+                returns = returns.reshape(len(candidates), -1)
+                fitness = returns.mean(axis=1)
+                optimizer.tell(candidates, fitness)
+                entry |= {
+                    "best": float(fitness.max()),
+                    "mean": float(fitness.mean()),
+                    "worst": float(fitness.min()),
+                    "std": float(fitness.std()),
+                    "fitness": fitness.tolist(),
+                    "seeds": tracks,
+                    "track_means": returns.mean(axis=0).round(1).tolist(),
+                    "candidates_sum": float(np.sum(candidates)),
+                }
+            if generation == 0:
+                entry |= {
+                    "settings": {**self.settings, **self.sources},
+                    "record": provenance.record(profile),
+                }
+            if validate and entry["validation"] > best:
+                best = entry["validation"]
+                manifest = provenance.record(
+                    profile,
+                    seed=self.seed,
+                    sources=self.sources,
+                    validation=best,
+                    validation_seeds=validation,
+                    generation=generation,
+                    steps=steps,
+                    wall_time_s=seconds,
+                )
+                controller.save(profile, self.name, Controller(self.model, mean, inputs, manifest))
+            with path.open("a") as file:
+                file.write(json.dumps(entry) + "\n")
+            if not final:
+                last = log[-1] if log else {"steps": 0, "seconds": 0.0}
+                rate = (steps - last["steps"]) / max(seconds - last["seconds"], 1e-9)
+                bar.set_postfix(
+                    best=f"{entry['best']:.0f}",
+                    mean=f"{entry['mean']:.0f}",
+                    validated=f"{best:.0f}",
+                    steps_per_s=f"{rate:.0f}",
+                )
+                bar.update()
+            log.append(entry)
+        bar.close()
 
 
-def _settings(profile: Profile) -> dict:
-    keys = ("population", "tracks", "sigma", "patience", "validation_tracks", "hidden_size")
-    return {key: getattr(profile, key) for key in keys}
+#: Hard tracks are drawn from so many of those that went worst.
+_HARD_POOL = 16
 
 
-def _run(profile, model, seed, log, optimizer, inputs: Inputs, sources, executor, tasks) -> None:
-    name = name_of(model, seed)
-    path = log_path(profile, name)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # Rewritten whole once, which drops a line that a kill cut short; appended to afterwards.
-    with provenance.atomic(path) as temporary:
-        temporary.write_text("".join(json.dumps(entry) + "\n" for entry in log))
-    best = max((e["validation"] for e in log if e["validation"] is not None), default=-np.inf)
-    steps = log[-1]["steps"] if log else 0
-    before = log[-1]["seconds"] if log else 0.0
-    started = time.perf_counter()
-    bar = tqdm(total=profile.generations, initial=len(log), unit="generation", desc=f"C on {model}")
-    # One round more than generations: the last only validates the final mean.
-    for generation in range(len(log), profile.generations + 1):
-        final = generation == profile.generations
-        mean, sigma = optimizer.mean, optimizer.sigma
-        candidates = np.empty((0, inputs.parameters)) if final else optimizer.ask()
-        tracks = _tracks(profile, seed, generation)
-        jobs = [
-            Job(candidate, track, profile.patience)
-            for candidate in range(len(candidates))
-            for track in tracks
-        ]
-        validate = final or generation % profile.validation_every == 0
-        if validate:
-            # The mean's validation rides along as one more candidate, so that lanes stay full.
-            validation = config.track_seeds(config.VALIDATION_SEEDS, profile.validation_tracks)
-            jobs = [Job(len(candidates), track, profile.patience) for track in validation] + jobs
-        layers = inputs.fold(np.vstack([candidates, mean]))
-        outcomes = rollout.drive(executor, profile, model, layers, jobs, tasks)
-        steps += sum(o.length for o in outcomes)
-        score = None
-        if validate:
-            score = float(np.mean([o.episode_return for o in outcomes[: len(validation)]]))
-            outcomes = outcomes[len(validation) :]
-        seconds = before + time.perf_counter() - started
-        entry = {"generation": generation, "validation": score, "sigma": sigma, "steps": steps}
-        entry["seconds"] = round(seconds, 1)
-        if not final:
-            returns = np.array([o.episode_return for o in outcomes]).reshape(len(candidates), -1)
-            fitness = returns.mean(axis=1)
-            optimizer.tell(candidates, fitness)
-            entry |= {
-                "best": float(fitness.max()),
-                "mean": float(fitness.mean()),
-                "worst": float(fitness.min()),
-                "std": float(fitness.std()),
-                "fitness": fitness.tolist(),
-                "seeds": tracks,
-                "candidates_sum": float(np.sum(candidates)),
-            }
-        if generation == 0:
-            settings = {"model": model, "seed": seed, **_settings(profile), **sources}
-            entry |= {"settings": settings, "record": provenance.record(profile)}
-        if validate and score > best:
-            best = score
-            manifest = provenance.record(
-                profile,
-                seed=seed,
-                sources=sources,
-                validation=score,
-                validation_seeds=validation,
-                generation=generation,
-                steps=steps,
-                wall_time_s=round(seconds, 1),
-            )
-            found = Controller(model, mean, inputs, manifest)
-            controller.save(profile, name, found)
-        with path.open("a") as file:
-            file.write(json.dumps(entry) + "\n")
-        log.append(entry)
-        if not final:
-            rate = (steps - (log[-2]["steps"] if generation else 0)) / max(
-                seconds - (log[-2]["seconds"] if generation else 0), 1e-9
-            )
-            bar.set_postfix(
-                best=f"{entry['best']:.0f}",
-                mean=f"{entry['mean']:.0f}",
-                validated=f"{best:.0f}",
-                steps_per_s=f"{rate:.0f}",
-            )
-            bar.update()
-    bar.close()
+def _tracks(search: Search, name: str, seed: int, log: list[dict]) -> list[int]:
+    """The training tracks of the next generation: new ones, and some of those that went worst.
 
-
-def _tracks(profile: Profile, seed: int, generation: int) -> list[int]:
-    """The training tracks of a generation: new ones every time, the same for every model."""
-    room = 100_000  # generations × tracks of one evolution seed
-    offset = seed * room + generation * profile.tracks
-    return config.track_seeds(config.EVOLUTION_SEEDS, profile.tracks, offset)
+    They depend on the search and its seed alone, not on the model, but for the hard ones.
+    """
+    generation, fresh = len(log), search.tracks - search.hard_tracks
+    known = {}
+    for entry in log:
+        known |= dict(zip(entry.get("seeds", ()), entry.get("track_means", ()), strict=True))
+    # Each search of a seed has 50,000 tracks of its own.
+    room = 100_000 * seed + 50_000 * name.endswith("-refined")
+    first = room + generation * search.tracks
+    new = config.track_seeds(config.EVOLUTION_SEEDS, search.tracks, first)
+    if len(known) < _HARD_POOL or not search.hard_tracks:
+        return new
+    worst = sorted(known, key=known.get)[:_HARD_POOL]
+    rng = np.random.default_rng((seed, generation))
+    again = rng.choice(worst, size=search.hard_tracks, replace=False)
+    return new[:fresh] + [int(track) for track in again]

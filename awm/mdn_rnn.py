@@ -358,7 +358,7 @@ def validate(model: MDNRNN, data: SequenceData, split: str = "validation") -> di
 
 def path_of(profile: Profile, model: str) -> Path:
     """Where a profile's M lies; `model` is an attention or `"untrained"`."""
-    return config.data_dir(profile) / f"mdn_rnn-{model}.safetensors"
+    return config.artefact(profile, f"mdn_rnn-{model}.safetensors")
 
 
 def build(profile: Profile, model: str) -> MDNRNN:

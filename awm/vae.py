@@ -163,7 +163,7 @@ def loss_terms(vae: VAE, x: Tensor, generator=None) -> tuple[Tensor, Tensor, Ten
 
 def path_of(profile: Profile) -> Path:
     """Where a profile's V lies."""
-    return config.data_dir(profile) / "vae.safetensors"
+    return config.artefact(profile, "vae.safetensors")
 
 
 def load(profile: Profile | str) -> VAE:

@@ -127,7 +127,7 @@ def test_reference_frames_are_driven_too(smoke):
 
 def test_cma_finds_a_maximum_and_repeats_itself():
     def run(generations):
-        optimizer, log = evolution.Optimizer(12, 0.3, 8, seed=3), []
+        optimizer, log = evolution.Optimizer(np.zeros(12), 0.3, 8, seed=3), []
         for g in range(generations):
             candidates = optimizer.ask()
             fitness = [-float(np.square(c - 1).sum()) for c in candidates]
@@ -139,14 +139,14 @@ def test_cma_finds_a_maximum_and_repeats_itself():
 
     optimizer, log = run(80)
     assert np.square(optimizer.mean - 1).sum() < 0.01
-    again = evolution.Optimizer(12, 0.3, 8, seed=3)
+    again = evolution.Optimizer(np.zeros(12), 0.3, 8, seed=3)
     np.random.seed(0)  # numpy's global generator is none of its business
     again.replay(log)
     assert np.array_equal(again.mean, optimizer.mean) and again.sigma == optimizer.sigma
     assert np.array_equal(again.ask(), optimizer.ask())
     log[5]["candidates_sum"] += 1
     with pytest.raises(AwmError, match="Generation 5"):
-        evolution.Optimizer(12, 0.3, 8, seed=3).replay(log)
+        evolution.Optimizer(np.zeros(12), 0.3, 8, seed=3).replay(log)
 
 
 def without_times(log):
@@ -156,7 +156,7 @@ def without_times(log):
 def test_a_killed_evolution_resumes_as_if_nothing_had_happened(smoke_copy):
     profile = get_profile("smoke")
     whole = evolution.read_log(profile, "none")
-    assert len(whole) == profile.generations + 1
+    assert len(whole) == profile.search.generations + 1
     path = evolution.log_path(profile, "none")
     lines = path.read_text().splitlines()
     path.write_text(lines[0] + "\n" + lines[1][:40])  # killed in the middle of a line
@@ -175,7 +175,7 @@ def test_the_agent_is_the_mean_that_validates_best(smoke):
     best = max(log, key=lambda e: e["validation"] if e["validation"] is not None else -np.inf)
     assert found.manifest["generation"] == best["generation"]
     optimizer = evolution.Optimizer(
-        found.inputs.parameters, profile.sigma, profile.population, seed=0
+        np.zeros(found.inputs.parameters), profile.search.sigma, profile.search.population, seed=0
     )
     optimizer.replay(log[: best["generation"]])
     assert np.array_equal(found.parameters, optimizer.mean)
@@ -184,7 +184,8 @@ def test_the_agent_is_the_mean_that_validates_best(smoke):
 
 
 def test_the_log_of_another_evolution_is_refused(smoke_copy):
-    changed = replace(get_profile("smoke"), population=6)
+    changed = get_profile("smoke")
+    changed = replace(changed, search=replace(changed.search, population=6))
     with pytest.raises(AwmError, match="population.*Move it"):
         evolution.evolve(changed, "none")
     with pytest.raises(AwmError, match="Choose one of"):
@@ -197,7 +198,7 @@ def test_evaluation_writes_what_a_sceptic_asks_for(smoke_copy, monkeypatch):
         rollout, "workers", lambda count=None: _threads()
     )  # so that the patch reaches the loop
     result = evaluation.evaluate("smoke", "none", episodes=3, seed=5)
-    path = evaluation.path_of(get_profile("smoke"), "none", "fast")
+    path = evaluation.path_of(get_profile("smoke"), "none", "fast", 3, 5)
     assert provenance.read_json(path) == json.loads(json.dumps(result))
     assert result["seeds"] == [config.TEST_SEEDS + 5 + i for i in range(3)]
     assert result["mean"] == pytest.approx(np.mean(result["returns"]))
