@@ -76,6 +76,12 @@ def _evolve(options: argparse.Namespace) -> None:
     )
 
 
+def _refine(options: argparse.Namespace) -> None:
+    from awm import evolution
+
+    evolution.refine(options.profile, options.controller, workers=options.workers)
+
+
 def _evaluate(options: argparse.Namespace) -> None:
     from awm import evaluation
 
@@ -233,6 +239,24 @@ def _parser() -> argparse.ArgumentParser:
     )
     _workers(evolve)
 
+    refine = _command(
+        commands,
+        "refine",
+        _refine,
+        "evolve a controller further",
+        "Evolve a controller further, with smaller steps, more tracks (some of them the hardest so "
+        "far) and noise on the steering: data/PROFILE/controllers/NAME-refined.safetensors.",
+        """\
+  awm refine --controller none --profile paper""",
+    )
+    refine.add_argument(
+        "--controller",
+        default="none",
+        metavar="NAME",
+        help="the evolved controller to begin with (default: none)",
+    )
+    _workers(refine)
+
     evaluate = _command(
         commands,
         "evaluate",
@@ -248,7 +272,7 @@ def _parser() -> argparse.ArgumentParser:
         default="none",
         metavar="NAME",
         help="an evolved controller, named by its model, and by its seed if that was not 0: "
-        "V, spatial, spatial-seed1 (default: none)",
+        "V, spatial, spatial-seed1, none-refined (default: none)",
     )
     evaluate.add_argument(
         "--episodes",

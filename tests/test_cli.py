@@ -14,6 +14,7 @@ COMMANDS = [
     ("train", "vae"),
     ("train", "mdn-rnn"),
     ("evolve",),
+    ("refine",),
     ("evaluate",),
 ]
 
@@ -141,6 +142,12 @@ def test_evolve_takes_model_seed_and_workers(stage):
     assert calls[0][1] == {"model": "temporal", "seed": 3, "workers": 1}
 
 
+def test_refine_takes_a_controller(stage):
+    calls = stage("evolution", "refine")
+    assert cli.main(["refine", "--profile", "smoke", "--controller", "V"]) == 0
+    assert calls[0][0][1] == "V"
+
+
 @pytest.mark.parametrize("interval", [[700.0, 900.0], None])
 def test_evaluate_prints_what_it_found(stage, capsys, interval):
     result = {
@@ -182,8 +189,10 @@ def test_render_only_runs_no_notebook(stage, capsys):
 def test_the_default_profile_depends_on_committed_artefacts(stage, workspace):
     calls = stage("vae", "train")
     cli.main(["train", "vae"])
-    committed = workspace / "data" / "pretrained" / "paper" / "vae.safetensors"
-    committed.parent.mkdir(parents=True)
-    committed.touch()
+    committed = workspace / "data" / "pretrained" / "paper"
+    committed.mkdir(parents=True)
+    (committed / "vae.safetensors").touch()  # the study has begun
     cli.main(["train", "vae"])
-    assert [arguments[0].name for arguments, _ in calls] == ["quick", "paper"]
+    (committed / "evaluations").mkdir()  # and has results
+    cli.main(["train", "vae"])
+    assert [arguments[0].name for arguments, _ in calls] == ["quick", "quick", "paper"]

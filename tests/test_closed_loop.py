@@ -1,6 +1,7 @@
 """C, the lanes, evolution and evaluation: exact where exactness is promised."""
 
 import json
+import shutil
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
@@ -231,3 +232,60 @@ def test_profiles_by_name():
     with pytest.raises(AwmError, match="smoke, quick, paper"):
         get_profile("huge")
     assert get_profile("paper").rollouts * get_profile("paper").steps == 192_000
+
+
+def test_refinement_begins_at_a_controller_and_resumes(smoke_copy):
+    profile = get_profile("smoke")
+    start = controller.load(profile, "none")
+    with ThreadPoolExecutor(1) as pool:
+        refined = evolution.refine(profile, "none", executor=pool, workers=1)
+        assert len(refined.log) == profile.refinement.generations + 1
+        path = evolution.log_path(profile, evolution.refined("none"))
+        lines = path.read_text().splitlines()
+        path.write_text(lines[0] + "\n")
+        again = evolution.refine(profile, "none", executor=pool, workers=1)
+    assert without_times(again.log) == without_times(refined.log)
+    assert refined.controller.manifest["sources"]["controller"] == start.manifest["hash"]
+    first = evolution.read_log(profile, "none")
+    assert not {s for e in first for s in e.get("seeds", ())} & set(refined.log[0]["seeds"])
+    # One generation of small steps has moved the mean a little.
+    moved = np.linalg.norm(refined.controller.parameters - start.parameters)
+    assert moved < 3 * profile.refinement.sigma * np.sqrt(len(start.parameters))
+    replace_sigma = replace(profile, refinement=replace(profile.refinement, sigma=0.2))
+    with pytest.raises(AwmError, match="sigma.*Move it"):
+        evolution.refine(replace_sigma, "none")
+
+
+def test_hard_tracks_come_again():
+    search = replace(get_profile("smoke").search, tracks=4, hard_tracks=2)
+    log, driven = [], []
+    for generation in range(30):
+        tracks = evolution._tracks(search, "none", 0, log)
+        assert len(set(tracks)) == 4
+        # Every fifth track is a hard one.
+        log.append(
+            {"seeds": tracks, "track_means": [-50.0 if t % 5 == 0 else 800.0 for t in tracks]}
+        )
+        driven += tracks[2:] if generation >= 10 else []
+    assert np.mean([t % 5 == 0 for t in driven]) > 0.4
+    assert evolution._tracks(search, "none", 0, log) == evolution._tracks(search, "none", 0, log)
+
+
+def test_committed_models_stand_in_for_those_that_were_not_trained(smoke_copy, monkeypatch):
+    profile = get_profile("smoke")
+    committed = config.pretrained_dir() / "smoke"
+    shutil.copytree(config.data_dir(profile), committed)
+    shutil.rmtree(config.data_dir(profile) / "evolution")
+    for path in config.data_dir(profile).glob("*.safetensors"):
+        path.unlink()
+    assert vae.path_of(profile) == committed / "vae.safetensors"
+    assert vae.train(profile).manifest == vae.load(profile).manifest, "nothing was trained"
+    assert evolution.evolve(profile, "none").log == evolution.read_log(profile, "none")
+    before = {path: path.stat().st_mtime_ns for path in committed.rglob("*")}
+    evaluation.evaluate(profile, "none", episodes=1, seed=9)
+    assert before == {path: path.stat().st_mtime_ns for path in committed.rglob("*")}
+    monkeypatch.setenv("AWM_RETRAIN", "1")
+    assert vae.path_of(profile) == config.data_dir(profile) / "vae.safetensors"
+    monkeypatch.delenv("AWM_RETRAIN")
+    (committed / "vae.safetensors").unlink()  # records alone stand in for nothing
+    assert evolution.read_log(profile, "none") == []

@@ -93,6 +93,9 @@ def drawings():
         "data_coverage": lambda: figures.data_coverage(coverage),
         "tracks": lambda: figures.tracks([loop] * 7, [f"seed {i}" for i in range(7)]),
         "one_track": lambda: figures.tracks([loop]),
+        "evolution_over_seeds": lambda: figures.controller_training(
+            {"none": generations(), "none-seed1": generations()[:7], "V": generations()}
+        ),
         "controller_training": lambda: figures.controller_training({"none": generations()}),
         "controllers_training": lambda: figures.controller_training(
             {"none": generations(), "V": generations()}, x="generation"

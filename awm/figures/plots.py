@@ -4,6 +4,8 @@ Every function takes plain data, as the stages' manifests and logs hold it, and 
 matplotlib Figure for `figures.save`. Models keep their colour from figure to figure.
 """
 
+import re
+
 import numpy as np
 from matplotlib.ticker import LogLocator, MaxNLocator, PercentFormatter
 
@@ -263,10 +265,15 @@ def controller_training(logs, x="steps", solved=SOLVED):
 
     The thick line with marks is the agent, the distribution's mean, on validation tracks; the
     thin line is the population's average and the band its best and worst, on the generation's.
-    With one model, a second panel shows the step size sigma.
+    With one search, a second panel shows the step size sigma. Where a model was evolved with
+    several seeds ("none", "none-seed1", ...), its line is the agents' median, and the band spans
+    them.
     """
     if not logs or not all(logs.values()):
         raise AwmError("There is no evolution to show. Evolve a controller first: `awm evolve`.")
+    seeds = _by_seed(logs)
+    if any(len(group) > 1 for group in seeds.values()):
+        return _evolution_over_seeds(seeds, x, solved)
     single = len(logs) == 1
     if single:
         fig, ((axes,), (below,)) = panels(
@@ -310,6 +317,43 @@ def controller_training(logs, x="steps", solved=SOLVED):
     else:
         axes.plot([], [], color=tint(MUTED, 0.55), linewidth=1, label="thin: population's average")
     fig.legend(loc="outside upper left", ncols=1 if single else 3)
+    return fig
+
+
+def _by_seed(logs) -> dict[str, list]:
+    """Logs of the same search with other seeds together, under the name without the seed."""
+    groups = {}
+    for name, log in logs.items():
+        groups.setdefault(re.sub(r"-seed\d+", "", name), []).append(log)
+    return groups
+
+
+def _evolution_over_seeds(groups, x, solved):
+    fig = figure(3.6)
+    axes = fig.subplots()
+    largest = max(log[-1][x] for group in groups.values() for log in group)
+    unit, word = (1e6, "million ") if x == "steps" and largest >= 5e5 else (1, "")
+    count = max(len(group) for group in groups.values())
+    for name, group in groups.items():
+        color = model_color(name)
+        curves = []
+        for log in group:
+            checked = [entry for entry in log if entry.get("validation") is not None]
+            curves.append((_numbers(checked, x) / unit, _numbers(checked, "validation")))
+        # Episodes differ in length, so seeds are checked at other steps: read off between them,
+        # only where all have been.
+        start, end = max(at[0] for at, _ in curves), min(at[-1] for at, _ in curves)
+        grid = np.linspace(start, end, 60)
+        values = np.array([np.interp(grid, at, score) for at, score in curves])
+        axes.fill_between(grid, values.min(0), values.max(0), color=tint(color, 0.15), linewidth=0)
+        axes.plot(grid, np.median(values, axis=0), color=color, label=model_label(name))
+    if solved is not None:
+        _levels(axes, {f"solved: {solved}": solved})
+    names = {"steps": f"{word}steps on the track", "generation": "generation", "seconds": "seconds"}
+    axes.set(xlabel=names.get(x, x), ylabel="return an episode, validation tracks")
+    _finish(axes)
+    axes.plot([], [], linewidth=6, color=tint(MUTED, 0.25), label=f"band: {count} seeds")
+    fig.legend(loc="outside upper left", ncols=3)
     return fig
 
 

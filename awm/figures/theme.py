@@ -6,6 +6,7 @@ common colour vision tell apart; orange is darkened until it stands 3:1 against 
 """
 
 import io
+import re
 
 import matplotlib
 from matplotlib.colors import LinearSegmentedColormap, to_rgb
@@ -128,8 +129,15 @@ def model_color(name: str) -> str:
 
 
 def model_label(name: str) -> str:
-    """How legends call a model; other names stay as they are."""
-    return LABELS.get(name, name)
+    """How legends call a model or controller: `spatial-seed1` is "M, spatial attention, seed 1".
+
+    Names that are none of ours stay as they are.
+    """
+    stem, _, rest = name.partition("-")
+    if stem not in LABELS:
+        return name
+    rest = re.sub(r"(\d+)", r" \1", rest.replace("-", ", "))
+    return LABELS[stem] + (f", {rest}" if rest else "")
 
 
 def tint(color: str, share: float = 0.15) -> tuple[float, float, float]:
