@@ -72,14 +72,20 @@ def _evolve(options: argparse.Namespace) -> None:
     from awm import evolution
 
     evolution.evolve(
-        options.profile, model=options.model, seed=options.seed, workers=options.workers
+        options.profile,
+        model=options.model,
+        seed=options.seed,
+        workers=options.workers,
+        cluster=options.cluster,
     )
 
 
 def _refine(options: argparse.Namespace) -> None:
     from awm import evolution
 
-    evolution.refine(options.profile, options.controller, workers=options.workers)
+    evolution.refine(
+        options.profile, options.controller, workers=options.workers, cluster=options.cluster
+    )
 
 
 def _evaluate(options: argparse.Namespace) -> None:
@@ -225,7 +231,8 @@ def _parser() -> argparse.ArgumentParser:
         "written after every generation.",
         """\
   awm evolve --profile quick
-  awm evolve --model spatial --seed 1 --workers 2 --profile paper""",
+  awm evolve --model spatial --seed 1 --workers 2 --profile paper
+  awm evolve --model spatial --cluster tcp://10.0.0.1:8786 --profile paper""",
     )
     evolve.add_argument(
         "--model",
@@ -238,6 +245,7 @@ def _parser() -> argparse.ArgumentParser:
         "--seed", type=_natural, default=0, help="of the search and its tracks (default: 0)"
     )
     _workers(evolve)
+    _cluster(evolve)
 
     refine = _command(
         commands,
@@ -256,6 +264,7 @@ def _parser() -> argparse.ArgumentParser:
         help="the evolved controller to begin with (default: none)",
     )
     _workers(refine)
+    _cluster(refine)
 
     evaluate = _command(
         commands,
@@ -318,6 +327,15 @@ def _command(commands, name, function, summary, description, examples) -> argpar
 def _workers(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--workers", type=_positive, default=None, help="processes (default: one for each core)"
+    )
+
+
+def _cluster(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--cluster",
+        metavar="ADDRESS",
+        help="drive on the Dask cluster of this scheduler; its workers need the workspace at the "
+        "same path",
     )
 
 

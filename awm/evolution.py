@@ -130,6 +130,7 @@ def evolve(
     model: str = "none",
     seed: int = 0,
     workers: int | None = None,
+    cluster: str | None = None,
     executor=None,
 ) -> Evolution:
     """Evolve a controller from zero; returns at once if that has been done, goes on if interrupted.
@@ -142,8 +143,8 @@ def evolve(
         model: what C sees, one of `awm.config.MODELS`.
         seed: of CMA-ES and of the training tracks, the same tracks for every model.
         workers: processes, or tasks a generation if an executor is given; by default one a core.
-        executor: any `concurrent.futures.Executor`, such as a Dask client's; by default a pool of
-            processes.
+        cluster: the address of a Dask scheduler to drive on, instead of processes of this machine.
+        executor: any other `concurrent.futures.Executor`.
     """
     profile = get_profile(profile)
     controller.check_model(model)
@@ -151,11 +152,15 @@ def evolve(
     if run.done:
         return run.result()
     inputs = controller.input_statistics(profile, model)
-    return run.go(np.zeros(inputs.parameters), inputs, workers, executor)
+    return run.go(np.zeros(inputs.parameters), inputs, workers, cluster, executor)
 
 
 def refine(
-    profile: Profile | str, name: str = "none", workers: int | None = None, executor=None
+    profile: Profile | str,
+    name: str = "none",
+    workers: int | None = None,
+    cluster: str | None = None,
+    executor=None,
 ) -> Evolution:
     """Evolve a controller further, as `Profile.refinement` says; otherwise as `evolve`.
 
@@ -167,7 +172,9 @@ def refine(
     sources = {**_sources(profile, start.model), "controller": start.manifest["hash"]}
     seed = start.manifest["seed"]
     run = _Run(profile, profile.refinement, refined(name), start.model, seed, sources)
-    return run.result() if run.done else run.go(start.parameters, start.inputs, workers, executor)
+    if run.done:
+        return run.result()
+    return run.go(start.parameters, start.inputs, workers, cluster, executor)
 
 
 def _sources(profile: Profile, model: str) -> dict:
@@ -211,11 +218,14 @@ class _Run:
                 f"in {changed}). Move it and its controller away to evolve afresh."
             )
 
-    def go(self, start: np.ndarray, inputs: Inputs, workers, executor) -> Evolution:
+    def go(self, start: np.ndarray, inputs: Inputs, workers, cluster, executor) -> Evolution:
         optimizer = Optimizer(start, self.search.sigma, self.search.population, self.seed)
         optimizer.replay(self.log)
         if executor is not None:
             self._generations(optimizer, inputs, executor, workers or 2)
+        elif cluster is not None:
+            with rollout.cluster(cluster) as (remote, threads):
+                self._generations(optimizer, inputs, remote, workers or threads)
         else:
             with rollout.workers(workers) as pool:
                 self._generations(optimizer, inputs, pool, pool._max_workers)

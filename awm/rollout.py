@@ -251,6 +251,31 @@ def workers(count: int | None = None) -> Iterable[Executor]:
             raise
 
 
+@contextmanager
+def cluster(address: str) -> Iterable[tuple[Executor, int]]:
+    """An executor on a Dask cluster, and how many tasks it can carry at a time.
+
+    The workers need this package and the workspace at the same path, on a shared disk. AwmError if
+    no scheduler answers.
+    """
+    from distributed import Client
+
+    try:
+        client = Client(address, timeout=10)
+    except (OSError, TimeoutError, ValueError) as error:
+        raise AwmError(
+            f"No Dask scheduler answers at {address} ({error}). Start one with `dask scheduler` "
+            "and workers with `dask worker ADDRESS --nthreads 1`."
+        ) from error
+    with client:
+        threads = sum(client.nthreads().values())
+        if not threads:
+            raise AwmError(
+                f"The cluster at {address} has no workers. Start `dask worker {address}`."
+            )
+        yield client.get_executor(pure=False), threads
+
+
 def drive(
     executor: Executor,
     profile: Profile,

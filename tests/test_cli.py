@@ -139,7 +139,7 @@ def test_evolve_takes_model_seed_and_workers(stage):
     calls = stage("evolution", "evolve")
     options = ["--model", "temporal", "--seed", "3", "--workers", "1"]
     assert cli.main(["evolve", "--profile", "smoke", *options]) == 0
-    assert calls[0][1] == {"model": "temporal", "seed": 3, "workers": 1}
+    assert calls[0][1] == {"model": "temporal", "seed": 3, "workers": 1, "cluster": None}
 
 
 def test_refine_takes_a_controller(stage):

@@ -289,3 +289,26 @@ def test_committed_models_stand_in_for_those_that_were_not_trained(smoke_copy, m
     monkeypatch.delenv("AWM_RETRAIN")
     (committed / "vae.safetensors").unlink()  # records alone stand in for nothing
     assert evolution.read_log(profile, "none") == []
+
+
+def test_a_dask_cluster_drives_with_the_same_returns(smoke):
+    from distributed import LocalCluster
+
+    profile, layers = get_profile("smoke"), random_layers(3)
+    jobs = [Job(c, s, patience=10) for c in range(3) for s in (1, 2)]
+    with LocalCluster(
+        n_workers=1, threads_per_worker=1, dashboard_address=None, processes=False
+    ) as local, rollout.cluster(local.scheduler_address) as (executor, threads):
+        far = rollout.drive(executor, profile, "none", layers, jobs, tasks=2)
+    assert threads == 1
+    near = sorted(rollout.drive_jobs(profile, "none", layers, jobs), key=jobs_key)
+    assert far == near
+    with (
+        pytest.raises(AwmError, match="No Dask scheduler answers"),
+        rollout.cluster("tcp://127.0.0.1:1"),
+    ):
+        pass
+
+
+def jobs_key(outcome):
+    return (outcome.candidate, outcome.seed)
