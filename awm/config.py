@@ -20,7 +20,7 @@ class Search:
     generations: int
     population: int
     tracks: int  #: a generation, the same for every candidate
-    sigma: float  #: initial step size
+    sigma: float  #: step size
     patience: int  #: but for tests, an episode ends after so many steps without a new tile
     validation_every: int  #: generations between evaluations of the distribution's mean
     validation_tracks: int
@@ -86,10 +86,10 @@ PROFILES = {
             "quick",
             rollouts=60, steps=384,
             vae_updates=800, vae_batch=64, vae_learning_rate=1e-3,
-            hidden_size=256, mdn_updates=400, mdn_batch=16, sequence_length=128,
-            mdn_learning_rate=4e-3,
+            hidden_size=256, mdn_updates=640, mdn_batch=16, sequence_length=128,
+            mdn_learning_rate=3e-3,
             evolved=("none",), evolution_seeds=1, lanes=32,
-            search=Search(12, 64, 2, 0.03, 60, validation_every=4, validation_tracks=16),
+            search=Search(12, 64, 2, 0.03, 80, validation_every=3, validation_tracks=16),
             refined=(),
             refinement=Search(4, 32, 4, 0.02, 100, validation_every=2, validation_tracks=16),
             test_episodes=16, reference_episodes=4,
@@ -101,7 +101,7 @@ PROFILES = {
             hidden_size=256, mdn_updates=2160, mdn_batch=40, sequence_length=128,
             mdn_learning_rate=2e-3,
             evolved=MODELS, evolution_seeds=3, lanes=32,
-            search=Search(30, 64, 2, 0.05, 100, validation_every=5, validation_tracks=32),
+            search=Search(30, 64, 2, 0.03, 100, validation_every=5, validation_tracks=32),
             refined=("none",),
             refinement=Search(
                 60, 64, 4, 0.02, 100, validation_every=5, validation_tracks=64,

@@ -70,7 +70,10 @@ def read_log(profile: Profile | str, name: str) -> list[dict]:
 
 
 class Optimizer:
-    """CMA-ES as ask/tell over C's parameters, higher fitness better, restarted from a log."""
+    """CMA-ES as ask/tell over C's parameters, higher fitness better, restarted from a log.
+
+    Its step size is fixed; the covariance adapts.
+    """
 
     def __init__(self, start: np.ndarray, sigma: float, population: int, seed: int):
         generator = np.random.default_rng(seed)
@@ -80,6 +83,9 @@ class Optimizer:
             "randn": lambda *shape: generator.standard_normal(shape),
             "seed": np.nan,
             "verbose": -9,
+            # The step size stays: on this noisy fitness path-length control lets it grow until
+            # candidates no longer keep to the road, and the mean falls back with them.
+            "AdaptSigma": False,
             # Fitness is noisy and new tracks come every generation: never stop by itself.
             "maxiter": np.inf,
             "tolfun": 0,
@@ -94,11 +100,6 @@ class Optimizer:
     def mean(self) -> np.ndarray:
         """The distribution's mean: the agent, of which candidates are noisy copies."""
         return self._strategy.mean.copy()
-
-    @property
-    def sigma(self) -> float:
-        """The step size."""
-        return float(self._strategy.sigma)
 
     def ask(self) -> np.ndarray:
         """Candidates `[population, parameters]`."""
@@ -247,7 +248,7 @@ class _Run:
         )
         for generation in range(len(log), search.generations + 1):
             final = generation == search.generations
-            mean, sigma = optimizer.mean, optimizer.sigma
+            mean = optimizer.mean
             candidates = np.empty((0, inputs.parameters)) if final else optimizer.ask()
             tracks = _tracks(search, self.name, self.seed, log)
             jobs = [
@@ -267,8 +268,8 @@ class _Run:
             steps += sum(o.length for o in outcomes)
             returns = np.array([o.episode_return for o in outcomes])
             seconds = round(before + time.perf_counter() - started, 1)
-            entry = {"generation": generation, "sigma": sigma, "steps": steps, "seconds": seconds}
-            entry |= {"validation": None}
+            entry = {"generation": generation, "steps": steps, "seconds": seconds}
+            entry |= {"sigma": search.sigma, "validation": None}
             if validate:
                 validated, returns = np.split(returns, [len(validation)])
                 entry["validation"] = float(validated.mean())

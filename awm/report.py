@@ -47,6 +47,7 @@ FIGURES = {
     "attention_maps": "04_attention",
     "probes": "04_attention",
     "controller_training": "05_controller_evolution",
+    "controller_refinement": "05_controller_evolution",
     "results_comparison": "07_results",
 }
 

@@ -265,9 +265,8 @@ def controller_training(logs, x="steps", solved=SOLVED):
 
     The thick line with marks is the agent, the distribution's mean, on validation tracks; the
     thin line is the population's average and the band its best and worst, on the generation's.
-    With one search, a second panel shows the step size sigma. Where a model was evolved with
-    several seeds ("none", "none-seed1", ...), its line is the agents' median, and the band spans
-    them.
+    Where a model was evolved with several seeds ("none", "none-seed1", ...), its line is the
+    agents' median, and the band spans them.
     """
     if not logs or not all(logs.values()):
         raise AwmError("There is no evolution to show. Evolve a controller first: `awm evolve`.")
@@ -275,13 +274,8 @@ def controller_training(logs, x="steps", solved=SOLVED):
     if any(len(group) > 1 for group in seeds.values()):
         return _evolution_over_seeds(seeds, x, solved)
     single = len(logs) == 1
-    if single:
-        fig, ((axes,), (below,)) = panels(
-            2, 1, 4.3, sharex=True, gridspec_kw={"height_ratios": [4, 1]}
-        )
-    else:
-        fig = figure(3.6)
-        axes = fig.subplots()
+    fig = figure(3.6)
+    axes = fig.subplots()
     largest = max(log[-1][x] for log in logs.values())
     unit, word = (1e6, "million ") if x == "steps" and largest >= 5e5 else (1, "")
     for model, log in logs.items():
@@ -301,20 +295,12 @@ def controller_training(logs, x="steps", solved=SOLVED):
         axes.plot(_numbers(checked, x) / unit, _numbers(checked, "validation"), "o-", color=color,
                   markersize=4, markeredgecolor="white", markeredgewidth=0.7,
                   label=name or model_label(model))  # fmt: skip
-        if single:
-            below.plot(_numbers(log, x) / unit, _numbers(log, "sigma"), color=color, linewidth=1.4)
-            below.set(ylabel="sigma", ylim=(0, None))
-            below.yaxis.set_major_locator(MaxNLocator(3))
     if solved is not None:
         _levels(axes, {f"solved: {solved}": solved})
-    axes.set_ylabel("return an episode")
     names = {"steps": f"{word}steps on the track", "generation": "generation", "seconds": "seconds"}
-    (below if single else axes).set_xlabel(names.get(x, x))
+    axes.set(xlabel=names.get(x, x), ylabel="return an episode")
     _finish(axes)
-    if single:
-        _finish(below)
-        fig.align_ylabels([axes, below])
-    else:
+    if not single:
         axes.plot([], [], color=tint(MUTED, 0.55), linewidth=1, label="thin: population's average")
     fig.legend(loc="outside upper left", ncols=1 if single else 3)
     return fig
