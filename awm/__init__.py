@@ -1,7 +1,18 @@
 """Attentive World Models: V, M and C on CarRacing-v3, with and without attention."""
 
-from awm.sim import register_environments
+import gymnasium
+
+from awm.sim import MAX_EPISODE_STEPS, register_environments
 
 __version__ = "0.1.0"
 
+DREAM = "awm/DreamCarRacing-v0"
+
 register_environments()
+if DREAM not in gymnasium.registry:
+    gymnasium.register(
+        DREAM,
+        "awm.dream_env:DreamCarRacing",
+        vector_entry_point="awm.dream_env:DreamVectorEnv",
+        max_episode_steps=MAX_EPISODE_STEPS,
+    )

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 ATTENTION_SIZE = 32
 CONTEXT_SIZE = 32
@@ -36,14 +37,6 @@ class Items:
     values: Tensor
     present: Tensor | None = None
 
-    def steps(self) -> "list[Items]":
-        """The items of every time step, from `[batch, time, items, size]`.
-
-        Unbound once: the gradient of slice after slice would fill the whole tensor each time.
-        """
-        pairs = zip(self.keys.unbind(1), self.values.unbind(1), strict=True)
-        return [Items(keys, values) for keys, values in pairs]
-
 
 class AdditiveAttention(nn.Module):
     """Attention over given features; `spatial` and `temporal` use it as it is."""
@@ -57,7 +50,10 @@ class AdditiveAttention(nn.Module):
 
     def items(self, features: Tensor) -> Items:
         """Keys and values of features `[..., items, feature_size]`: the part without a query."""
-        return Items(self.key(features), self.value(features))
+        # One product for both: its gradient goes over a long sequence's features once.
+        weight = torch.cat([self.key.weight, self.value.weight])
+        bias = torch.cat([self.key.bias, self.value.bias])
+        return Items(*F.linear(features, weight, bias).split((ATTENTION_SIZE, CONTEXT_SIZE), -1))
 
     def forward(self, items: Items, query: Tensor) -> tuple[Tensor, Tensor]:
         """Context `[batch, 32]` and weights `[batch, items]` for queries `[batch, query_size]`.
@@ -87,7 +83,14 @@ class FeatureAttention(AdditiveAttention):
 
     def items(self, entries: Tensor) -> Items:
         """Keys and values of vectors `[..., entries]`."""
-        return super().items(entries[..., None] * self.direction + self.name)
+        # Linear in x_i · direction_i + name_i, so that directions and names can be mapped alone.
+        x = entries[..., None]
+        return Items(
+            *(
+                x * F.linear(self.direction, layer.weight) + layer(self.name)
+                for layer in (self.key, self.value)
+            )
+        )
 
 
 def remember(attention: AdditiveAttention, memory: Items, h: Tensor) -> Items:

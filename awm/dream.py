@@ -1,12 +1,161 @@
-"""M on its own: from a first z, what it expects to happen under given actions."""
+"""Dreams: M in the simulator's place (Ha & Schmidhuber 2018, section 4).
+
+`Dream` steps many lanes in one batch: an action each, and M samples z' and tells the reward and
+whether the episode ends. `awm.dream_env` makes a Gymnasium environment of it. `imagine` follows
+recorded actions, to compare a dream with what happened.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from awm import dataset
+from awm import controller, dataset, mdn_rnn, vae
+from awm.config import Profile, get_profile
 from awm.errors import AwmError
 from awm.mdn_rnn import MDNRNN
+from awm.rollout import Job, Outcome, one_thread
+from awm.sim import MAX_EPISODE_STEPS
+from awm.vae import VAE
+
+#: Steps for which a lane draws its noise at once.
+_BLOCK = 64
+
+#: Lanes that `drive_jobs` dreams together. Always as many, so that a dream does not depend, in
+#: the last bits, on what else is dreamt.
+LANES = 256
+
+
+@dataclass(frozen=True)
+class World:
+    """What a dream is made of: V, M, and codes of real first frames to begin with, `[n, z]`."""
+
+    v: VAE
+    m: MDNRNN
+    starts: Tensor
+
+
+def load(profile: Profile | str, model: str = "none") -> World:
+    """The world model of a profile. AwmError if V, M or the rollouts are missing."""
+    profile = get_profile(profile)
+    v, m = vae.load(profile), mdn_rnn.load(profile, model)
+    episodes = dataset.open_rollouts(profile).indices("train")
+    latents = dataset.encode_latents(profile, v)
+    return World(v, m, torch.from_numpy(latents.mu[episodes, 0]))
+
+
+class Dream:
+    """Many dreams in one batch, all of them begun with `begin`.
+
+    All that is random in a dream, its first frame included, comes from the lane's seed: dreams of
+    the same seed and actions are the same.
+
+    `z` `[lanes, z]` and `state` are what C sees: `inputs` is [z, h].
+
+    Args:
+        temperature: of the samples of z'; above 1 the dream is less certain than M is.
+    """
+
+    def __init__(self, world: World, lanes: int, temperature: float = 1.0):
+        if not temperature > 0:
+            raise AwmError(f"A temperature must be positive, not {temperature}.")
+        self.world, self.temperature = world, temperature
+        size = world.v.z_size
+        self.z = torch.zeros(lanes, size)
+        self.state = world.m.initial_state(lanes)
+        self._lanes = torch.arange(lanes)
+        self._t = torch.zeros(lanes, dtype=torch.long)
+        self._generators: list[torch.Generator | None] = [None] * lanes
+        self._choice = torch.zeros(lanes, _BLOCK, size + 1)
+        self._noise = torch.zeros(lanes, _BLOCK, size)
+
+    @property
+    def inputs(self) -> Tensor:
+        """[z, h] `[lanes, inputs]`."""
+        return torch.cat([self.z, self.state.h], dim=1)
+
+    @torch.inference_mode()
+    def begin(self, lane: int, seed: int) -> None:
+        """A new dream in a lane, from the real first frame that the seed draws."""
+        generator = torch.Generator().manual_seed(seed)
+        first = torch.randint(len(self.world.starts), (1,), generator=generator)
+        self._generators[lane] = generator
+        self.z[lane] = self.world.starts[first[0]]
+        self._t[lane] = 0
+        for part in (self.state.h, self.state.c):
+            part[lane] = 0
+        if self.state.memory is not None:
+            self.state.memory.present[lane] = False
+
+    @torch.inference_mode()
+    def step(self, action: Tensor) -> tuple[Tensor, Tensor]:
+        """Actions `[lanes, 3]` → rewards `[lanes]` and whether an episode ends, bool `[lanes]`."""
+        at = self._t % _BLOCK
+        for lane in torch.nonzero(at == 0).flatten().tolist():
+            generator = self._generators[lane]
+            if generator is not None:
+                self._choice[lane].uniform_(generator=generator)
+                self._noise[lane].normal_(generator=generator)
+        choice, noise = self._choice[self._lanes, at], self._noise[self._lanes, at]
+        frame_map = None
+        if self.world.m.needs_map:
+            # What an M that looks at frames would see: the dreamt code, decoded and encoded again.
+            seen = self.world.v.decode(self.z)
+            frame_map = self.world.v.encode(seen, with_map=True)[2]
+        self.state, _ = self.world.m.step(self.z, action, self.state, frame_map)
+        expected = self.world.m.predict(self.state.h)
+        self.z = expected.pick(choice[:, 1:], noise, self.temperature)
+        self._t += 1
+        return expected.reward, choice[:, 0] < torch.sigmoid(expected.done_logit)
+
+    @torch.inference_mode()
+    def frames(self) -> np.ndarray:
+        """What is dreamt now, decoded: uint8 `[lanes, 64, 64, 3]`."""
+        return vae.to_frames(self.world.v.decode(self.z))
+
+
+@torch.inference_mode()
+def drive_jobs(
+    world: World,
+    layers: np.ndarray,
+    jobs: Sequence[Job],
+    temperature: float = 1.0,
+    steps: int = MAX_EPISODE_STEPS,
+) -> list[Outcome]:
+    """Dream every job in this process, with one thread; as `awm.rollout.drive_jobs`.
+
+    A job's seed draws its first frame and all of its noise. `patience` means nothing here.
+
+    Args:
+        layers: C's weights `[candidates, 3, inputs + 1]`, float32.
+        steps: an episode's length, at most.
+    """
+    dream = Dream(world, LANES, temperature)
+    outcomes = []
+    with one_thread():
+        for begin in range(0, len(jobs), LANES):
+            part = jobs[begin : begin + LANES]
+            for lane, job in enumerate(part):
+                dream.begin(lane, job.seed)
+            rows = [job.candidate for job in part] + [0] * (LANES - len(part))
+            layer = torch.from_numpy(layers[rows])
+            total, length = torch.zeros(LANES, dtype=torch.double), torch.zeros(LANES)
+            awake = torch.ones(LANES, dtype=torch.bool)
+            awake[len(part) :] = False
+            for _ in range(steps):
+                reward, done = dream.step(controller.act(layer, dream.inputs))
+                total += reward * awake
+                length += awake
+                awake &= ~done
+                if not awake.any():
+                    break
+            outcomes += [
+                Outcome(job.candidate, job.seed, float(total[i]), int(length[i]), 0.0, False)
+                for i, job in enumerate(part)
+            ]
+    return outcomes
 
 
 @torch.inference_mode()

@@ -19,12 +19,14 @@ from tqdm.auto import tqdm
 from awm import config, dataset, provenance, weights
 from awm.attention import (
     CONTEXT_SIZE,
+    MEMORY,
     AdditiveAttention,
     FeatureAttention,
     Items,
     empty_memory,
     remember,
 )
+from awm.attentive_lstm import AttentiveLSTM
 from awm.config import ATTENTIONS, Profile, get_profile
 from awm.errors import AwmError
 from awm.vae import VAE
@@ -80,46 +82,25 @@ class Prediction:
         """
         if not temperature > 0:
             raise AwmError(f"A temperature must be positive, not {temperature}.")
-        # Gumbel-max draws from softmax(logits) without building a distribution object.
-        uniform = torch.rand(self.log_pi.shape, generator=generator).clamp_(1e-12, 1 - 1e-7)
-        gumbel = -torch.log(-torch.log(uniform))
-        choice = (self.log_pi / temperature + gumbel).argmax(-1, keepdim=True)
-        mu = self.mu.gather(-1, choice).squeeze(-1)
-        sigma = self.log_sigma.gather(-1, choice).squeeze(-1).exp()
-        noise = torch.empty_like(mu).normal_(generator=generator)
+        shape = self.log_pi.shape[:-1]
+        choice = torch.rand(shape, generator=generator)
+        noise = torch.empty(shape).normal_(generator=generator)
+        return self.pick(choice, noise, temperature)
+
+    def pick(self, choice: Tensor, noise: Tensor, temperature: float = 1.0) -> Tensor:
+        """z' `[..., z]` for given randomness `[..., z]`: uniform `choice` and normal `noise`.
+
+        A latent's component is the first whose cumulated share exceeds its choice.
+        """
+        shares = torch.softmax(self.log_pi / temperature, dim=-1).cumsum(-1)
+        passed = (shares[..., :-1] <= choice[..., None]).sum(-1, keepdim=True)
+        mu = self.mu.gather(-1, passed).squeeze(-1)
+        sigma = self.log_sigma.gather(-1, passed).squeeze(-1).exp()
         return mu + sigma * math.sqrt(temperature) * noise
 
     def mean(self) -> Tensor:
         """The mixture's mean `[..., z]`."""
         return (self.log_pi.exp() * self.mu).sum(-1)
-
-
-class _LinearInTime(torch.autograd.Function):
-    """x @ weight.T in a loop over time, whose weight gradient is one product at the end.
-
-    Autograd would add up a full-sized gradient of the weight at every step. Here the steps only
-    note their inputs and gradients in `uses`; the loop's first step, which backpropagation reaches
-    last, multiplies them all at once.
-    """
-
-    @staticmethod
-    def forward(ctx, x: Tensor, weight: Tensor, uses: list) -> Tensor:
-        ctx.save_for_backward(x, weight)
-        ctx.uses, ctx.first = uses, not uses
-        if ctx.first:
-            uses.append(None)
-        return x @ weight.T
-
-    @staticmethod
-    def backward(ctx, gradient: Tensor):
-        x, weight = ctx.saved_tensors
-        ctx.uses.append((x, gradient))
-        whole = None
-        if ctx.first:
-            inputs, gradients = zip(*ctx.uses[1:], strict=True)
-            whole = torch.cat(gradients).T @ torch.cat(inputs)
-            del ctx.uses[1:]
-        return gradient @ weight, whole, None
 
 
 class MDNRNN(nn.Module):
@@ -184,26 +165,21 @@ class MDNRNN(nn.Module):
         entries = torch.cat([z, action], dim=-1)
         if self.attention is None:
             return self.lstm(entries)[0], None
-        items = self._items(entries, maps)
-        items = items.steps() if items else [None] * z.shape[1]
         # The gates are linear in [z, a], context and h: the first part needs no loop.
-        lstm, known = self.lstm, entries.shape[-1]
+        lstm, known, attention = self.lstm, entries.shape[-1], self.attention
         bias = lstm.bias_ih_l0 + lstm.bias_hh_l0
-        from_entries = F.linear(entries, lstm.weight_ih_l0[:, :known], bias).unbind(1)
+        gates = F.linear(entries.transpose(0, 1), lstm.weight_ih_l0[:, :known], bias)
         weight = torch.cat([lstm.weight_ih_l0[:, known:], lstm.weight_hh_l0], dim=1)
-        state, uses = self.initial_state(len(z)), []
-        hidden, all_weights = [], []
-        for gates, step_items in zip(from_entries, items, strict=True):
-            context, step_weights = self.attention(step_items or state.memory, state.h)
-            gates = gates + _LinearInTime.apply(torch.cat([context, state.h], dim=1), weight, uses)
-            let_in, keep, new, let_out = gates.chunk(4, dim=1)
-            c = torch.sigmoid(keep) * state.c + torch.sigmoid(let_in) * torch.tanh(new)
-            h = torch.sigmoid(let_out) * torch.tanh(c)
-            memory = state.memory and remember(self.attention, state.memory, h)
-            state = State(h, c, memory)
-            hidden.append(h)
-            all_weights.append(step_weights)
-        return torch.stack(hidden, dim=1), torch.stack(all_weights, dim=1)
+        query, score = attention.query.weight, attention.score.weight[0]
+        if self.kind == "temporal":
+            key, value = attention.key, attention.value
+            own = (key.weight, key.bias, value.weight, value.bias, MEMORY)
+            hidden, found = AttentiveLSTM.apply(gates, None, None, query, score, weight, *own)
+        else:
+            items = self._items(entries, maps)
+            keys, values = (x.permute(1, 2, 0, 3).contiguous() for x in (items.keys, items.values))
+            hidden, found = AttentiveLSTM.apply(gates, keys, values, query, score, weight)
+        return hidden.transpose(0, 1), found.permute(2, 0, 1)
 
     def predict(self, h: Tensor) -> Prediction:
         """What hidden states `[..., hidden]` say comes next."""

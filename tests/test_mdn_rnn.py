@@ -78,9 +78,9 @@ def test_stepping_is_the_same_as_the_sequence(kind):
 
 @pytest.mark.parametrize("kind", ATTENTIONS[1:])
 def test_gradients_are_those_of_the_plain_loop(kind):
-    m = MDNRNN(kind)
-    z, action, maps = inputs(time=5)
-    target = torch.randn(3, 5, 256)
+    m, time = MDNRNN(kind), 40  # longer than the memory
+    z, action, maps = inputs(time=time)
+    target = torch.randn(3, time, 256)
 
     def gradients(hidden):
         m.zero_grad()
@@ -89,7 +89,7 @@ def test_gradients_are_those_of_the_plain_loop(kind):
 
     fast = gradients(m(z, action, maps)[0])
     state, hidden = m.initial_state(3), []
-    for t in range(5):
+    for t in range(time):
         state, _ = m.step(z[:, t], action[:, t], state, maps[:, t])
         hidden.append(state.h)
     plain = gradients(torch.stack(hidden, dim=1))
