@@ -26,7 +26,8 @@ help:
 	@echo '              (PROFILE left out: paper where its artefacts are committed, else quick;'
 	@echo '              RETRAIN=1: use no trained artefact, train everything from scratch)'
 	@echo 'make test     run the tests   [PYTEST_ARGS="-k report"]'
-	@echo 'make bench    measure the simulator, the closed loop and training against their peers'
+	@echo 'make bench    measure simulator, closed loop, dream, training and collection against their'
+	@echo '              peers, and write report/benchmarks.html (EnvPool takes part if installed)'
 	@echo 'make lab      open the notebooks in JupyterLab'
 	@echo 'make lint     check the code with ruff'
 	@echo 'make clean    remove caches and build products; with PROFILE=smoke|quick|paper also'
@@ -44,7 +45,8 @@ test: $(INSTALLED)
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
 bench: $(INSTALLED)
-	for name in simulator closed_loop training; do $(BIN)/python benchmarks/$$name.py || exit 1; done
+	for name in simulator closed_loop dreaming training collection page; do \
+		$(BIN)/python benchmarks/$$name.py || exit 1; done
 
 lab: $(INSTALLED)
 	$(BIN)/jupyter lab --notebook-dir=notebooks

@@ -5,8 +5,10 @@ whether the episode ends. `awm.dream_env` makes a Gymnasium environment of it. `
 recorded actions, to compare a dream with what happened.
 """
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -23,7 +25,7 @@ from awm.vae import VAE
 #: Steps for which a lane draws its noise at once.
 _BLOCK = 64
 
-#: Lanes that `drive_jobs` dreams together. Always as many, so that a dream does not depend, in
+#: Lanes that `dream_jobs` dreams together. Always as many, so that a dream does not depend, in
 #: the last bits, on what else is dreamt.
 LANES = 256
 
@@ -116,22 +118,36 @@ class Dream:
         return vae.to_frames(self.world.v.decode(self.z))
 
 
-@torch.inference_mode()
+@lru_cache(maxsize=4)
+def _world(profile: Profile, model: str, _root: str, _stamp: int) -> World:
+    return load(profile, model)
+
+
 def drive_jobs(
+    profile: Profile, model: str, layers: np.ndarray, jobs: Sequence[Job], **options
+) -> list[Outcome]:
+    """Dream every job in this process, as `awm.rollout.drive_jobs` drives them.
+
+    A job's seed draws its first frame and all of its noise; its `patience` means nothing here.
+
+    Args:
+        layers: C's weights `[candidates, 3, inputs + 1]`, float32.
+        options: as for `dream_jobs`.
+    """
+    stamp = mdn_rnn.path_of(profile, model).stat().st_mtime_ns
+    world = _world(profile, model, os.environ.get("AWM_ROOT", ""), stamp)
+    return dream_jobs(world, layers, jobs, **options)
+
+
+@torch.inference_mode()
+def dream_jobs(
     world: World,
     layers: np.ndarray,
     jobs: Sequence[Job],
     temperature: float = 1.0,
     steps: int = MAX_EPISODE_STEPS,
 ) -> list[Outcome]:
-    """Dream every job in this process, with one thread; as `awm.rollout.drive_jobs`.
-
-    A job's seed draws its first frame and all of its noise. `patience` means nothing here.
-
-    Args:
-        layers: C's weights `[candidates, 3, inputs + 1]`, float32.
-        steps: an episode's length, at most.
-    """
+    """`drive_jobs` in a given world, with one thread; an episode has at most so many `steps`."""
     dream = Dream(world, LANES, temperature)
     outcomes = []
     with one_thread():

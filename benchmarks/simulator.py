@@ -1,16 +1,20 @@
-"""Simulator steps a second on one core: ours against Gymnasium's, the same track and actions.
+"""Simulator steps a second on one core: ours against its peers, the same track and actions.
 
-python benchmarks/simulator.py
+EnvPool takes part if it is installed (`pip install -e '.[bench]'`). It draws other pixels: no
+anti-aliasing, skid marks, and its own tracks; the actions are the same.
+
+    python benchmarks/simulator.py
 """
 
 import gymnasium
 import numpy as np
-from timing import rates, show
+from timing import keep, rates, table
 
 import awm
 from awm.drivers import ScriptedDriver
 from awm.sim.car_racing import FastCarRacing
 
+ENVPOOL_STEPS = 300
 STEPS = {"awm/CarRacing-v3": 3000, "awm/CarRacingReference-v3": 60, "CarRacing-v3": 60}
 
 
@@ -41,11 +45,35 @@ def stepping(name: str, taken: list[np.ndarray], seed: int):
     return run
 
 
+def stepping_envpool(taken: list[np.ndarray]):
+    """EnvPool's CarRacing-v3 on one thread, or None where it is not installed."""
+    try:
+        import envpool
+    except ImportError:
+        return None
+    env = envpool.make_gymnasium("CarRacing-v3", num_envs=1, num_threads=1, seed=1)
+
+    def run() -> int:
+        env.reset()
+        for step in range(ENVPOOL_STEPS):
+            env.step(taken[step % len(taken)][None])
+        return ENVPOOL_STEPS
+
+    return run
+
+
 def main() -> None:
     awm.register_environments()
     taken = actions(600, seed=1)
     contenders = {name: stepping(name, taken, seed=1) for name in STEPS}
-    show("Simulator, one core, resets included", "steps/s", rates(contenders), "CarRacing-v3")
+    peer = stepping_envpool(taken)
+    if peer:
+        contenders["EnvPool CarRacing-v3 (other pixels)"] = peer
+    else:
+        print("EnvPool is not installed and takes no part")
+    found = rates(contenders)
+    title = "Simulator, one core, resets included"
+    keep("simulator", table(title, "steps/s", found, "CarRacing-v3"))
 
 
 if __name__ == "__main__":

@@ -1,14 +1,17 @@
-"""How the benchmarks here time and print: contenders in turn, the median of several rounds.
+"""How the benchmarks here time, print and keep: contenders in turn, the median of several rounds.
 
 Two processes on a busy machine drift together, so what is quoted is the ratio within one run.
 """
 
-import json
 import statistics
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
 
 from awm import provenance
+
+RESULTS = Path(__file__).parent / "results"
 
 
 def rates(contenders: dict[str, Callable[[], int]], rounds: int = 5) -> dict[str, float]:
@@ -27,10 +30,22 @@ def rates(contenders: dict[str, Callable[[], int]], rounds: int = 5) -> dict[str
     return {name: statistics.median(values) for name, values in found.items()}
 
 
-def show(title: str, unit: str, found: dict[str, float], baseline: str) -> None:
-    """Print a table with ratios to the baseline, then the same as one line of JSON."""
+def table(title: str, unit: str, found: dict[str, float], baseline: str | None = None) -> dict:
+    """Print rates with their ratios to the baseline; returns them as what `keep` takes."""
     print(f"\n{title}")
     for name, value in found.items():
-        print(f"  {name:<44}{value:>12,.0f} {unit}{value / found[baseline]:>9.1f} ×")
-    result = {"benchmark": title, "unit": unit, "rates": found, "baseline": baseline}
-    print(json.dumps({**result, **provenance.machine(), **provenance.commit()}))
+        ratio = f"{value / found[baseline]:>9.1f} ×" if baseline else ""
+        print(f"  {name:<48}{value:>12,.0f} {unit}{ratio}", flush=True)
+    return {"title": title, "unit": unit, "rates": found, "baseline": baseline}
+
+
+def keep(name: str, *tables: dict, **extra) -> None:
+    """Write a benchmark's tables to `benchmarks/results/<name>.json`, with machine and commit."""
+    record = {
+        "tables": list(tables),
+        **extra,
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        **provenance.machine(),
+        **provenance.commit(),
+    }
+    provenance.write_json(RESULTS / f"{name}.json", record)

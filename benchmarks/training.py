@@ -4,7 +4,7 @@ python benchmarks/training.py
 """
 
 import torch
-from timing import rates, show
+from timing import keep, rates, table
 from torch.nn import functional as F
 
 from awm import config, mdn_rnn, vae
@@ -25,7 +25,7 @@ class PlainVAE(vae.VAE):
         return torch.sigmoid(self.deconvolutions[-1](x))
 
 
-def training_v(kind, batch: int = 128):
+def training_v(kind, batch: int = 64):
     v = kind()
     x = torch.rand(batch, 3, 64, 64).to(memory_format=torch.channels_last)
     optimizer = torch.optim.Adam(v.parameters())
@@ -64,9 +64,11 @@ def training_m(kind: str, batch: int = 40, length: int = 128):
 def main() -> None:
     contenders = {"V, as here": training_v(vae.VAE), "V, PyTorch's layers": training_v(PlainVAE)}
     found = rates(contenders, rounds=3)
-    show("Training V, batches of 128", "frames/s", found, "V, PyTorch's layers")
+    v = table("Training V, batches of 64, all cores", "frames/s", found, "V, PyTorch's layers")
     contenders = {f"M, attention {kind}": training_m(kind) for kind in config.ATTENTIONS}
-    show("Training M, 40 × 128", "steps/s", rates(contenders, rounds=3), "M, attention none")
+    found = rates(contenders, rounds=3)
+    m = table("Training M, batches of 40 × 128, all cores", "steps/s", found, "M, attention none")
+    keep("training", v, m)
 
 
 if __name__ == "__main__":

@@ -60,9 +60,9 @@ def test_low_temperature_follows_the_likeliest_component(smoke):
 @pytest.mark.parametrize("model", ["none", "temporal"])
 def test_a_dream_does_not_depend_on_its_batch(smoke, model):
     world, jobs = dream.load("smoke", model), [Job(c, s) for c in range(3) for s in (5, 6)]
-    together = dream.drive_jobs(world, layers(3), jobs, steps=70)
-    backwards = dream.drive_jobs(world, layers(3), jobs[::-1], steps=70)[::-1]
-    alone = [o for job in jobs for o in dream.drive_jobs(world, layers(3), [job], steps=70)]
+    together = dream.dream_jobs(world, layers(3), jobs, steps=70)
+    backwards = dream.dream_jobs(world, layers(3), jobs[::-1], steps=70)[::-1]
+    alone = [o for job in jobs for o in dream.dream_jobs(world, layers(3), [job], steps=70)]
     assert together == backwards == alone
     assert len({o.episode_return for o in together}) == 6
     assert all(1 <= o.length <= 70 for o in together)
@@ -73,7 +73,7 @@ def test_an_episode_ends_as_often_as_the_end_head_says(smoke):
     with torch.no_grad():
         world.m.head.weight[-1] = 0
         world.m.head.bias[-1] = float(np.log(0.1 / 0.9))  # a tenth
-    found = dream.drive_jobs(world, layers(1), [Job(0, s) for s in range(256)], steps=200)
+    found = dream.dream_jobs(world, layers(1), [Job(0, s) for s in range(256)], steps=200)
     assert np.mean([o.length for o in found]) == pytest.approx(10, rel=0.25)
 
 

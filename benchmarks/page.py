@@ -1,0 +1,141 @@
+"""`report/benchmarks.html` from what the other scripts have kept.
+
+python benchmarks/page.py
+"""
+
+import html
+
+from timing import RESULTS
+
+from awm import config, figures, markup, provenance
+from awm.figures.theme import FAINT, model_color, model_label
+
+ORDER = ("simulator", "closed_loop", "dreaming", "training", "collection")
+
+WORDS = {
+    "simulator": "The same track and the same actions, one environment on one core. Physics and "
+    "rewards of the first two are Gymnasium's, bit for bit, and their frames agree to within a "
+    "level of 255. EnvPool's pixels and tracks are others.",
+    "closed_loop": "Frames go through V, M and C and back to the simulator, at the paper's sizes. "
+    "The last row is what most re-implementations do: Gymnasium's environment, a resize, and "
+    "batches of one. Episodes here are short, so that resets and the last, unfilled batches count.",
+    "dreaming": "M in the simulator's place: an LSTM step, the mixture's sample, reward, end, and "
+    "C. An M with spatial attention looks at frames, so that each step decodes and encodes one.",
+    "training": "Forward, backward and Adam on random data of the paper's sizes.",
+    "collection": "Driving, drawing, compressing and writing. Ten times the episodes take ten "
+    "times as long, and no more memory.",
+}
+
+STYLE = """
+body { font: 16px/1.55 system-ui, sans-serif; max-width: 46rem; margin: 2rem auto; padding: 0 1rem;
+  color: #22272e; background: #fff; }
+table { border-collapse: collapse; margin: 0 0 1rem; }
+caption { text-align: left; font-weight: 600; }
+th, td { padding: .2rem .9rem .2rem 0; text-align: left; border-bottom: 1px solid #e8ebee; }
+td { font-variant-numeric: tabular-nums; text-align: right; } img { max-width: 100%; }
+figure { margin: 1rem 0; } figcaption, .from { color: #5a646d; font-size: .9rem; }
+@media (prefers-color-scheme: dark) { body { color: #dde3e9; background: #15191e; }
+  th, td { border-color: #333b44; } figcaption, .from { color: #a3adb7; } a { color: #7fb8e6; } }
+"""
+
+
+def rows(table: dict) -> str:
+    baseline = table["rates"].get(table["baseline"])
+    lines = []
+    for name, rate in table["rates"].items():
+        ratio = f"<td>{rate / baseline:,.1f} ×</td>" if baseline else ""
+        lines.append(
+            f"<tr><th scope='row'>{html.escape(name)}</th>"
+            f"<td>{rate:,.0f} {html.escape(table['unit'])}</td>{ratio}</tr>"
+        )
+    return f"<table><caption>{html.escape(table['title'])}</caption>{''.join(lines)}</table>"
+
+
+def scaling(points: list) -> figures.figure:
+    """Steps a second against lanes, a line for each number of workers."""
+    fig = figures.figure(2.8)
+    axes = fig.subplots()
+    for workers in sorted({workers for _, workers, _ in points}):
+        own = sorted((lanes, rate) for lanes, count, rate in points if count == workers)
+        axes.plot(*zip(*own, strict=True), "o-", label=f"{workers} worker{'s' * (workers > 1)}")
+    axes.set_xscale("log", base=2)
+    lanes = sorted({point[0] for point in points})
+    axes.set_xticks(lanes, [str(n) for n in lanes])
+    axes.set(xlabel="lanes a worker", ylabel="steps a second", ylim=(0, None))
+    axes.grid(axis="y")
+    fig.legend(loc="outside upper left", ncols=4)
+    return fig
+
+
+def step_costs(parts: dict) -> figures.figure:
+    """A stacked bar for each model: microseconds of a core that a step costs."""
+    fig = figures.figure(2.6)
+    axes = fig.subplots()
+    names = list(next(iter(parts.values())))
+    hues = dict(zip(names, ("V", "none", "feature", "spatial", "temporal", None), strict=False))
+    left = [0.0] * len(parts)
+    for name in names:
+        widths = [costs[name] for costs in parts.values()]
+        color = model_color(hues[name]) if hues[name] else FAINT
+        axes.barh(
+            [model_label(model) for model in parts], widths, left=left, label=name, color=color
+        )
+        left = [a + b for a, b in zip(left, widths, strict=True)]
+    axes.invert_yaxis()
+    axes.set(xlabel="microseconds of one core a step")
+    fig.legend(loc="outside upper left", ncols=3)
+    return fig
+
+
+def picture(fig, name: str, caption: str) -> str:
+    path = figures.save(fig, name, caption)
+    return (
+        f'<figure><img src="{markup.data_uri(path)}" alt="{html.escape(caption)}">'
+        f"<figcaption>{html.escape(caption)}</figcaption></figure>"
+    )
+
+
+def main() -> None:
+    body = []
+    for name in ORDER:
+        path = RESULTS / f"{name}.json"
+        if not path.exists():
+            print(f"no result of {name}.py yet: it is left out")
+            continue
+        found = provenance.read_json(path)
+        body.append(f"<h2>{name.replace('_', ' ').capitalize()}</h2><p>{WORDS[name]}</p>")
+        body += [rows(table) for table in found["tables"]]
+        if name == "closed_loop":
+            body.append(
+                picture(
+                    scaling(found["sweep"]), "benchmark_scaling",
+                    "Closed-loop steps a second with plain M against the number of lanes.",
+                )
+            )  # fmt: skip
+            body.append(
+                picture(
+                    step_costs(found["parts"]), "benchmark_step",
+                    "Where the time of a step goes, for each M.",
+                )
+            )  # fmt: skip
+        body.append(
+            f"<p class='from'>benchmarks/{name}.py on {html.escape(found['machine'])}, "
+            f"{found['cpu_count']} cores, {found['date'][:10]}, commit "
+            f"{(found['commit'] or 'unknown')[:10]}, torch {found['torch']}, "
+            f"numba {found['numba']}.</p>"
+        )
+    page = (
+        "<!doctype html><html lang='en'><head><meta charset='utf-8'>"
+        "<meta name='viewport' content='width=device-width'><title>Benchmarks</title>"
+        f"<style>{STYLE}</style></head><body><p><a href='index.html'>Attentive World Models</a></p>"
+        "<h1>Benchmarks</h1><p>Every contender of a table ran in turn in one process tree, so the "
+        f"ratios hold where the absolute numbers may not.</p>{''.join(body)}</body></html>\n"
+    )
+    target = config.report_dir() / "benchmarks.html"
+    with provenance.atomic(target) as temporary:
+        temporary.write_text(page, encoding="utf-8")
+    print(target)
+
+
+if __name__ == "__main__":
+    main()
