@@ -56,6 +56,7 @@ class Profile:
     # Results (07)
     test_episodes: int
     reference_episodes: int  #: test episodes on Gymnasium's own frames
+    recheck_episodes: int = 0  #: of these, how many a report drives again to check its claims
     # The same in every profile, as in the paper
     z_size: int = 32
     mixtures: int = 5
@@ -79,7 +80,7 @@ PROFILES = {
                 1, 4, 2, 0.05, 20, validation_every=1, validation_tracks=2,
                 hard_tracks=1, steering_noise=0.1,
             ),
-            test_episodes=2, reference_episodes=1,
+            test_episodes=2, reference_episodes=2, recheck_episodes=2,
             validation_share=0.2,
         ),
         Profile(
@@ -101,13 +102,13 @@ PROFILES = {
             hidden_size=256, mdn_updates=2160, mdn_batch=40, sequence_length=128,
             mdn_learning_rate=2e-3,
             evolved=MODELS, evolution_seeds=3, lanes=32,
-            search=Search(30, 64, 2, 0.03, 100, validation_every=5, validation_tracks=32),
+            search=Search(12, 64, 2, 0.03, 100, validation_every=3, validation_tracks=32),
             refined=("none",),
             refinement=Search(
                 60, 64, 4, 0.02, 100, validation_every=5, validation_tracks=64,
                 hard_tracks=2, steering_noise=0.1,
             ),
-            test_episodes=100, reference_episodes=100,
+            test_episodes=100, reference_episodes=100, recheck_episodes=20,
         ),
     )
 }  # fmt: skip

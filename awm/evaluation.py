@@ -75,6 +75,7 @@ def evaluate(
     seed: int = 0,
     frames: str = "fast",
     workers: int | None = None,
+    anew: bool = False,
 ) -> dict:
     """Drive `episodes` full episodes of unseen tracks and write what came of it.
 
@@ -85,6 +86,7 @@ def evaluate(
         episodes: by default the profile's number of test episodes.
         seed: which test tracks; their seeds are disjoint from all others whatever this is.
         frames: `"fast"`, or `"reference"` for Gymnasium's own.
+        anew: drive even so, and write the result under the name of these episodes and seed.
     """
     profile = get_profile(profile)
     if frames not in rollout.FRAMES:
@@ -98,7 +100,9 @@ def evaluate(
     found = controller.load(profile, name)
     seeds = config.track_seeds(config.TEST_SEEDS, episodes, seed)
     path = path_of(profile, name, frames, episodes, seed)
-    if path.exists():
+    if anew:
+        path = path.with_name(f"{name}-{frames}-{episodes}-from-{seed}.json")
+    elif path.exists():
         before = provenance.read_json(path)
         same = before["seeds"] == seeds and before["controller_hash"] == found.manifest["hash"]
         if same:
@@ -135,3 +139,39 @@ def evaluate(
     )
     provenance.write_json(config.data_dir(profile) / "evaluations" / path.name, result)
     return result
+
+
+def recheck(profile: Profile | str, name: str, workers: int | None = None) -> dict:
+    """Drive the first of the reference tracks again, and compare with what is claimed.
+
+    Returns `episodes`, the `claimed` and the new (`again`) mean, the `interval` in which 95 % of
+    means of so many of the claimed returns lie, whether the new mean is `within`, and the share of
+    tracks with the `same` return to the digit: all on a machine that rounds alike, fewer elsewhere.
+    """
+    profile = get_profile(profile)
+    count = min(profile.recheck_episodes, profile.reference_episodes)
+    claimed = evaluate(profile, name, frames="reference", workers=workers)
+    again = evaluate(profile, name, episodes=count, frames="reference", workers=workers, anew=True)
+    draws = np.random.default_rng(0).choice(claimed["returns"], size=(10_000, count))
+    low, high = np.percentile(draws.mean(axis=1), [2.5, 97.5])
+    same = np.equal(again["returns"], claimed["returns"][:count])
+    return {
+        "controller": name,
+        "episodes": count,
+        "claimed": claimed["mean"],
+        "again": again["mean"],
+        "interval": [float(low), float(high)],
+        "within": bool(low <= again["mean"] <= high),
+        "same": float(same.mean()),
+    }
+
+
+def verdict(check: dict) -> str:
+    """What `recheck` found, as a sentence."""
+    low, high = check["interval"]
+    where = "within" if check["within"] else "OUTSIDE OF"
+    return (
+        f"{check['controller']}: {check['again']:.0f} on {check['episodes']} reference tracks, driven "
+        f"again; {where} {low:.0f} to {high:.0f}, the means of so many of the claimed returns "
+        f"(claimed: {check['claimed']:.0f}). {check['same']:.0%} of the laps are the same to the digit."
+    )

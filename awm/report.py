@@ -248,7 +248,12 @@ def label(controller: str) -> str:
 
 def _records(profile: Profile) -> dict:
     """What the story can ask for, by the names it uses."""
-    evaluations = list(_all(profile, "evaluations", ".json").values())
+    # Evaluations on other tracks than the profile's own are not the study's.
+    evaluations = [
+        record
+        for name, record in _all(profile, "evaluations", ".json").items()
+        if not re.search(r"-\d+-from-\d+$", name)
+    ]
     found = {(r.get("controller"), r.get("frames")): r for r in evaluations}
     nothing = Record(config.data_dir(profile) / "evaluations", None)
     return {

@@ -315,3 +315,18 @@ def test_a_dask_cluster_drives_with_the_same_returns(smoke):
 
 def jobs_key(outcome):
     return (outcome.candidate, outcome.seed)
+
+
+def test_a_claim_is_driven_again(smoke_copy, monkeypatch):
+    monkeypatch.setattr(rollout, "MAX_EPISODE_STEPS", 12)
+    monkeypatch.setattr(rollout, "workers", lambda count=None: _threads())
+    profile = get_profile("smoke")
+    found = evaluation.recheck(profile, "none")
+    assert found["same"] == 1 and found["within"] and found["again"] == found["claimed"]
+    path = evaluation.path_of(profile, "none", "reference", profile.reference_episodes, 0)
+    claim = provenance.read_json(path)
+    provenance.write_json(path, {**claim, "returns": [900.0, 901.0], "mean": 900.5})
+    found = evaluation.recheck(profile, "none")
+    assert found["same"] == 0 and not found["within"]
+    assert "OUTSIDE" in evaluation.verdict(found)
+    assert provenance.read_json(path)["mean"] == 900.5, "the claim stays what it was"
