@@ -171,7 +171,8 @@ def verdict(check: dict) -> str:
     low, high = check["interval"]
     where = "within" if check["within"] else "OUTSIDE OF"
     return (
-        f"{check['controller']}: {check['again']:.0f} on {check['episodes']} reference tracks, driven "
-        f"again; {where} {low:.0f} to {high:.0f}, the means of so many of the claimed returns "
-        f"(claimed: {check['claimed']:.0f}). {check['same']:.0%} of the laps are the same to the digit."
+        f"{check['controller']} on {check['episodes']} reference tracks, driven again: "
+        f"{check['again']:.0f}, {where} {low:.0f} to {high:.0f}, the means of so many of the "
+        f"claimed returns (claimed: {check['claimed']:.0f}); {check['same']:.0%} of the laps are "
+        "the same to the digit."
     )
