@@ -85,8 +85,8 @@ PROFILES = {
         ),
         Profile(
             "quick",
-            rollouts=60, steps=384,
-            vae_updates=800, vae_batch=64, vae_learning_rate=1e-3,
+            rollouts=150, steps=384,
+            vae_updates=1800, vae_batch=64, vae_learning_rate=1e-3,
             hidden_size=256, mdn_updates=640, mdn_batch=16, sequence_length=128,
             mdn_learning_rate=3e-3,
             evolved=("none",), evolution_seeds=1, lanes=32,
