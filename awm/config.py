@@ -26,6 +26,7 @@ class Search:
     validation_tracks: int
     hard_tracks: int = 0  #: of the tracks, so many come again: those that went worst
     steering_noise: float = 0.0  #: deviation of noise on the steering, to evolve margin
+    temperature: float | None = None  #: drive in M's dream at this temperature, not on the track
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,10 @@ class Profile:
     search: Search  #: from zero, on equal terms for every model
     refined: tuple[str, ...]  #: the controllers that are then evolved further
     refinement: Search
+    dreamt: tuple[str, ...]  #: the models in whose dreams a controller is evolved (06)
+    dream_seeds: int  #: how often at each temperature
+    dream_temperatures: tuple[float, ...]  #: beside that of `dream`
+    dream: Search  #: `tracks` are dreams, `patience` is for the real track only
     lanes: int  #: batch of the closed loop; every return depends on it, in the last bits
     # Results (07)
     test_episodes: int
@@ -80,6 +85,10 @@ PROFILES = {
                 1, 4, 2, 0.05, 20, validation_every=1, validation_tracks=2,
                 hard_tracks=1, steering_noise=0.1,
             ),
+            dreamt=("none",), dream_seeds=1, dream_temperatures=(0.5,),
+            dream=Search(
+                2, 4, 1, 0.1, 20, validation_every=1, validation_tracks=2, temperature=1.0,
+            ),
             test_episodes=2, reference_episodes=2, recheck_episodes=2,
             validation_share=0.2,
         ),
@@ -93,6 +102,10 @@ PROFILES = {
             search=Search(12, 64, 2, 0.03, 80, validation_every=3, validation_tracks=16),
             refined=(),
             refinement=Search(4, 32, 4, 0.02, 100, validation_every=2, validation_tracks=16),
+            dreamt=("none",), dream_seeds=1, dream_temperatures=(),
+            dream=Search(
+                12, 64, 2, 0.03, 80, validation_every=4, validation_tracks=8, temperature=1.0,
+            ),
             test_episodes=16, reference_episodes=4,
         ),
         Profile(
@@ -107,6 +120,10 @@ PROFILES = {
             refinement=Search(
                 60, 64, 4, 0.02, 100, validation_every=5, validation_tracks=64,
                 hard_tracks=2, steering_noise=0.1,
+            ),
+            dreamt=("none",), dream_seeds=3, dream_temperatures=(0.1, 0.5, 1.25, 1.5),
+            dream=Search(
+                40, 64, 4, 0.03, 100, validation_every=5, validation_tracks=32, temperature=1.0,
             ),
             test_episodes=100, reference_episodes=100, recheck_episodes=20,
         ),

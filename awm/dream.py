@@ -27,7 +27,7 @@ _BLOCK = 64
 
 #: Lanes that `dream_jobs` dreams together. Always as many, so that a dream does not depend, in
 #: the last bits, on what else is dreamt.
-LANES = 256
+LANES = 128
 
 
 @dataclass(frozen=True)

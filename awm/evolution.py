@@ -7,14 +7,14 @@ the logged generations again (40 ms each), which needs no pickle and leaves noth
 
 import json
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import cma
 import numpy as np
 from tqdm.auto import tqdm
 
-from awm import config, controller, mdn_rnn, provenance, rollout, vae
+from awm import config, controller, dream, mdn_rnn, provenance, rollout, vae
 from awm.config import Profile, Search, get_profile
 from awm.controller import Controller, Inputs
 from awm.errors import AwmError
@@ -28,7 +28,9 @@ class Evolution:
     An entry has `generation`, `best`, `mean`, `worst`, `std` of the population's fitness (average
     return over the generation's tracks), `sigma`, `steps` and `seconds` so far, `validation` (the
     mean return of the distribution's mean on the validation tracks, or None), `validation_returns`,
-    `fitness` of every candidate, and `seeds` with the population's mean return on each track.
+    `fitness` of every candidate, and `seeds` with the population's mean return on each track. In a
+    dream all of these are dreamt; `real` is then the mean return of the same controller on the real
+    validation tracks, for the curve alone.
     """
 
     log: list[dict]
@@ -43,6 +45,12 @@ def name_of(model: str, seed: int) -> str:
 def refined(name: str) -> str:
     """The name of the controller that is evolved further from another."""
     return f"{name}-refined"
+
+
+def dreamt(model: str, seed: int = 0, temperature: float | None = None) -> str:
+    """The name of the controller that is evolved in a model's dream."""
+    heat = "" if temperature is None else f"-tau{temperature:g}"
+    return name_of(f"{model}-dream{heat}", seed)
 
 
 def log_path(profile: Profile, name: str) -> Path:
@@ -178,6 +186,37 @@ def refine(
     return run.go(start.parameters, start.inputs, workers, cluster, executor)
 
 
+def evolve_in_dream(
+    profile: Profile | str,
+    model: str = "none",
+    seed: int = 0,
+    temperature: float | None = None,
+    workers: int | None = None,
+    cluster: str | None = None,
+    executor=None,
+) -> Evolution:
+    """Evolve a controller in M's dream (Ha & Schmidhuber 2018, section 4); otherwise as `evolve`.
+
+    Fitness, and the choice of the best mean, are dreamt: no real return has a part in them.
+
+    Args:
+        model: the M that dreams.
+        temperature: of the dream; by default as `Profile.dream` says. The result is
+            `dreamt(model, seed, temperature)`.
+    """
+    profile = get_profile(profile)
+    if model not in config.ATTENTIONS:
+        raise AwmError(f"{model!r} cannot dream. Choose one of: {', '.join(config.ATTENTIONS)}.")
+    search, name = profile.dream, dreamt(model, seed, temperature)
+    if temperature is not None:
+        search = replace(search, temperature=temperature)
+    run = _Run(profile, search, name, model, seed, _sources(profile, model))
+    if run.done:
+        return run.result()
+    inputs = controller.input_statistics(profile, model)
+    return run.go(np.zeros(inputs.parameters), inputs, workers, cluster, executor)
+
+
 def _sources(profile: Profile, model: str) -> dict:
     """The hashes of the models that the controller is evolved on."""
     sources = {"vae": vae.load(profile).manifest["hash"]}
@@ -261,10 +300,8 @@ class _Run:
                 # The mean's validation rides along as one more candidate: lanes stay full.
                 validation = config.track_seeds(config.VALIDATION_SEEDS, search.validation_tracks)
                 jobs = [Job(len(candidates), track, search.patience) for track in validation] + jobs
-            outcomes = rollout.drive(
-                executor, profile, self.model, inputs.fold(np.vstack([candidates, mean])), jobs,
-                tasks, steering_noise=search.steering_noise,
-            )  # fmt: skip
+            layers = inputs.fold(np.vstack([candidates, mean]))
+            outcomes = self._drive(executor, layers, jobs, tasks)
             steps += sum(o.length for o in outcomes)
             returns = np.array([o.episode_return for o in outcomes])
             seconds = round(before + time.perf_counter() - started, 1)
@@ -274,6 +311,8 @@ class _Run:
                 validated, returns = np.split(returns, [len(validation)])
                 entry["validation"] = float(validated.mean())
                 entry["validation_returns"] = validated.round(1).tolist()
+                if search.temperature is not None:
+                    entry["real"] = self._real_return(executor, layers[-1:], validation, tasks)
             if not final:
                 returns = returns.reshape(len(candidates), -1)
                 fitness = returns.mean(axis=1)
@@ -298,6 +337,7 @@ class _Run:
                 manifest = provenance.record(
                     profile,
                     seed=self.seed,
+                    search=asdict(search),
                     sources=self.sources,
                     validation=best,
                     validation_seeds=validation,
@@ -320,6 +360,19 @@ class _Run:
                 bar.update()
             log.append(entry)
         bar.close()
+
+    def _drive(self, executor, layers: np.ndarray, jobs: list[Job], tasks: int):
+        """The jobs on the real track, or in M's dream."""
+        temperature, noise = self.search.temperature, self.search.steering_noise
+        how = {"steering_noise": noise}
+        if temperature is not None:
+            how = {"task": dream.drive_jobs, "temperature": temperature}
+        return rollout.drive(executor, self.profile, self.model, layers, jobs, tasks, **how)
+
+    def _real_return(self, executor, layer: np.ndarray, tracks: list[int], tasks: int) -> float:
+        jobs = [Job(0, track, self.search.patience) for track in tracks]
+        outcomes = rollout.drive(executor, self.profile, self.model, layer, jobs, tasks)
+        return float(np.mean([o.episode_return for o in outcomes]))
 
 
 #: Hard tracks are drawn from so many of those that went worst.

@@ -32,6 +32,8 @@ FIGURES = {
     "MDP": "07_results",
     "world_model": "07_results",
     "rollout": "07_results",
+    "dream_and_reality": "06_dreaming",
+    "dream_temperatures": "06_dreaming",
     "dream_training": "07_results",
     "CarRacing": "05_controller_evolution",
     "data_coverage": "01_data_collection",

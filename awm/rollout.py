@@ -284,6 +284,7 @@ def drive(
     jobs: Sequence[Job],
     tasks: int,
     progress=None,
+    task=drive_jobs,
     **options,
 ) -> list[Outcome]:
     """Drive jobs through any `concurrent.futures.Executor`; outcomes in the order of the jobs.
@@ -291,12 +292,11 @@ def drive(
     Args:
         tasks: into how many tasks to split them; the number of workers keeps lanes full longest.
         progress: called with the number of episodes whenever a task is done.
-        options: as for `drive_jobs`.
+        task: what drives the jobs of a task, `drive_jobs` or `awm.dream.drive_jobs`.
+        options: of `task`.
     """
     parts = [part for part in (jobs[i::tasks] for i in range(tasks)) if part]
-    futures = [
-        executor.submit(drive_jobs, profile, model, layers, part, **options) for part in parts
-    ]
+    futures = [executor.submit(task, profile, model, layers, part, **options) for part in parts]
     outcomes = {}
     for future in as_completed(futures):
         done = future.result()

@@ -330,3 +330,25 @@ def test_a_claim_is_driven_again(smoke_copy, monkeypatch):
     assert found["same"] == 0 and not found["within"]
     assert "OUTSIDE" in evaluation.verdict(found)
     assert provenance.read_json(path)["mean"] == 900.5, "the claim stays what it was"
+
+
+def test_evolution_in_a_dream_never_looks_at_the_real_track(smoke_copy, monkeypatch):
+    profile = get_profile("smoke")
+    with ThreadPoolExecutor(1) as pool:
+        found = evolution.evolve_in_dream(
+            profile, "none", temperature=0.7, executor=pool, workers=1
+        )
+        assert found.controller.manifest["search"]["temperature"] == 0.7
+        assert all(e["real"] is not None for e in found.log if e["validation"] is not None)
+        path = evolution.log_path(profile, evolution.dreamt("none", temperature=0.7))
+        path.write_text(path.read_text().splitlines()[0] + "\n")
+        # Whatever the real track says, the controller is the same.
+        monkeypatch.setattr(evolution._Run, "_real_return", lambda *_: -1e9)
+        again = evolution.evolve_in_dream(
+            profile, "none", temperature=0.7, executor=pool, workers=1
+        )
+    assert np.array_equal(again.controller.parameters, found.controller.parameters)
+    validated = [e["validation"] for e in again.log if e["validation"] is not None]
+    assert again.controller.manifest["validation"] == max(validated)
+    with pytest.raises(AwmError, match="cannot dream"):
+        evolution.evolve_in_dream(profile, "V")

@@ -49,6 +49,13 @@ def generations():
     ] + [last]  # fmt: skip
 
 
+def dreamt_generations():
+    return [
+        {**entry, "real": entry["validation"] and entry["validation"] - 200}
+        for entry in generations()
+    ]
+
+
 def evaluation(controller, frames="fast", episodes=16):
     returns = np.random.default_rng(1).normal(800, 90, episodes)
     return {
@@ -93,6 +100,10 @@ def drawings():
         "data_coverage": lambda: figures.data_coverage(coverage),
         "tracks": lambda: figures.tracks([loop] * 7, [f"seed {i}" for i in range(7)]),
         "one_track": lambda: figures.tracks([loop]),
+        "dream_and_reality": lambda: figures.dream_and_reality(dreamt_generations()),
+        "dream_temperatures": lambda: figures.dream_temperatures(
+            [(0.5, dreamt_generations()), (1.0, dreamt_generations()), (1.0, dreamt_generations())]
+        ),
         "evolution_over_seeds": lambda: figures.controller_training(
             {"none": generations(), "none-seed1": generations()[:7], "V": generations()}
         ),

@@ -22,6 +22,8 @@ from awm.figures.pictures import (
 from awm.figures.plots import (
     controller_training,
     data_coverage,
+    dream_and_reality,
+    dream_temperatures,
     kl_per_dimension,
     learning_curves,
     mdn_rnn_learning_curves,
@@ -41,6 +43,8 @@ __all__ = [
     "captions",
     "controller_training",
     "data_coverage",
+    "dream_and_reality",
+    "dream_temperatures",
     "dream_training",
     "encode_png",
     "enlarge",

@@ -18,6 +18,7 @@ from awm.figures.theme import (
     INK,
     MUTED,
     VERMILION,
+    VIOLET,
     WIDTH,
     bare,
     figure,
@@ -303,6 +304,57 @@ def controller_training(logs, x="steps", solved=SOLVED):
     if not single:
         axes.plot([], [], color=tint(MUTED, 0.55), linewidth=1, label="thin: population's average")
     fig.legend(loc="outside upper left", ncols=1 if single else 3)
+    return fig
+
+
+def dream_and_reality(log, dreamt_label="in the dream", x="generation"):
+    """Evolution in a dream: what a generation's mean earns in the dream, and on the real track.
+
+    `log` is that of `awm.evolution.evolve_in_dream`.
+    """
+    checked = [entry for entry in log if entry.get("real") is not None]
+    if not checked:
+        raise AwmError("There is no evolution in a dream to show. Run notebook 06.")
+    fig = figure(3.2)
+    axes = fig.subplots()
+    at = _numbers(checked, x)
+    axes.plot(at, _numbers(checked, "validation"), "o--", color=VIOLET, label=dreamt_label)
+    axes.plot(at, _numbers(checked, "real"), "o-", color=INK, label="on the real track")
+    axes.set(xlabel=x, ylabel="return an episode")
+    _finish(axes)
+    fig.legend(loc="outside upper left", ncols=2)
+    return fig
+
+
+def dream_temperatures(logs):
+    """Dreamt and real return of the chosen controllers against the dream's temperature.
+
+    `logs` is [(temperature, log)], a pair for each search. A dot each; lines join the medians.
+    """
+    if not logs:
+        raise AwmError("There is no evolution in a dream to show. Run notebook 06.")
+    fig = figure(3.2)
+    axes = fig.subplots()
+    found = {"validation": {}, "real": {}}
+    for temperature, log in logs:
+        checked = [entry for entry in log if entry.get("real") is not None]
+        chosen = max(checked, key=lambda entry: entry["validation"])
+        for key, values in found.items():
+            values.setdefault(temperature, []).append(chosen[key])
+    styles = {
+        "validation": ("in the dream", VIOLET, "--"),
+        "real": ("on the real track", INK, "-"),
+    }
+    for key, values in found.items():
+        label, color, line = styles[key]
+        order = sorted(values)
+        axes.plot(order, [np.median(values[t]) for t in order], line, color=color, label=label)
+        for temperature in order:
+            count = len(values[temperature])
+            axes.plot([temperature] * count, values[temperature], "o", color=color, markersize=4)
+    axes.set(xlabel="temperature of the dream", ylabel="return an episode")
+    _finish(axes)
+    fig.legend(loc="outside upper left", ncols=2)
     return fig
 
 
