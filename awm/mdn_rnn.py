@@ -134,6 +134,9 @@ class MDNRNN(nn.Module):
         context = CONTEXT_SIZE if self.attention else 0
         self.lstm = nn.LSTM(entries + context, hidden_size, batch_first=True)
         self.head = nn.Linear(hidden_size, 3 * mixtures * z_size + 2)
+        # Ends are rare: where the data say nothing, such as in the first steps from an empty
+        # state, the end head must not begin at one in two, or dreams end before they start.
+        nn.init.constant_(self.head.bias[-1:], -8.0)
 
     @property
     def needs_map(self) -> bool:

@@ -227,3 +227,8 @@ def test_a_missing_m_names_its_remedy(workspace):
     with pytest.raises(AwmError, match="awm train mdn-rnn --model none --profile quick"):
         mdn_rnn.load("quick")
     assert config.ATTENTIONS[0] == "none"
+
+
+def test_an_untaught_end_head_lets_dreams_go_on():
+    m = MDNRNN()
+    assert torch.sigmoid(m.predict(torch.zeros(1, 256)).done_logit) < 1e-3
