@@ -59,8 +59,8 @@ class VAE(nn.Module):
         activations, `[batch, 36, 128]`.
         """
         first, second, third, fourth = self.convolutions
-        third_map = F.relu(third(F.relu(second(F.relu(first(x))))))
-        last = F.relu(_convolve_small(fourth, third_map))
+        third_map = third(second(first(x).relu_()).relu_()).relu_()
+        last = _convolve_small(fourth, third_map).relu_()
         mu, logvar = self.posterior(last.flatten(1)).chunk(2, dim=1)
         if not with_map:
             return mu, logvar
@@ -69,9 +69,9 @@ class VAE(nn.Module):
     def decode(self, z: Tensor) -> Tensor:
         """Frames `[batch, 3, 64, 64]` in [0, 1] of latents `[batch, z]`."""
         first, second, third, fourth = self.deconvolutions
-        x = F.relu(_deconvolve_one_place(first, self.expand(z)))
-        x = F.relu(second(x))
-        x = F.relu(_deconvolve_by_phases(third, x))
+        x = _deconvolve_one_place(first, self.expand(z)).relu_()
+        x = second(x).relu_()
+        x = _deconvolve_by_phases(third, x).relu_()
         return torch.sigmoid(_deconvolve_by_phases(fourth, x))
 
     def forward(self, x: Tensor, generator: torch.Generator | None = None):
