@@ -259,6 +259,7 @@ def _records(profile: Profile) -> dict:
     found = {(r.get("controller"), r.get("frames")): r for r in evaluations}
     nothing = Record(config.data_dir(profile) / "evaluations", None)
     return {
+        "benchmarks": (config.report_dir() / "benchmarks.html").exists(),
         "rollouts": Record.load(profile, "rollouts.json"),
         "vae": Record.load(profile, "vae.json"),
         "mdn_rnn": {m: Record.load(profile, f"mdn_rnn-{m}.json") for m in _M_NAMES},

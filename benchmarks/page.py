@@ -22,8 +22,8 @@ WORDS = {
     "dreaming": "M in the simulator's place: an LSTM step, the mixture's sample, reward, end, and "
     "C. An M with spatial attention looks at frames, so that each step decodes and encodes one.",
     "training": "Forward, backward and Adam on random data of the paper's sizes.",
-    "collection": "Driving, drawing, compressing and writing. Ten times the episodes take ten "
-    "times as long, and no more memory.",
+    "collection": "Driving, drawing, compressing and writing. Ten times the episodes need no more "
+    "memory; the start of the workers weighs on the shorter run.",
 }
 
 STYLE = """
