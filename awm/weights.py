@@ -81,6 +81,7 @@ class Checkpoint:
     """
 
     def __init__(self, path: Path, source: dict):
+        provenance.commit()  # remembered now: a checkout may change while a run goes on
         self.path = path
         self.file = path.with_suffix(".checkpoint.safetensors")
         self.source = source
