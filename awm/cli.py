@@ -110,6 +110,13 @@ def _evaluate(options: argparse.Namespace) -> None:
     print(text)
 
 
+def _publish(options: argparse.Namespace) -> None:
+    from awm import publish
+
+    for path in publish.publish(options.profile):
+        print(path)
+
+
 def _natural(text: str) -> int:
     value = int(text)
     if value < 0:
@@ -302,6 +309,16 @@ def _parser() -> argparse.ArgumentParser:
         help="the fast raster, or Gymnasium's own drawing (default: fast)",
     )
     _workers(evaluate)
+
+    _command(
+        commands,
+        "publish",
+        _publish,
+        "copy trained artefacts to where they are committed",
+        "Copy weights, manifests, logs and evaluations of data/PROFILE to data/pretrained/PROFILE.",
+        """\
+  awm publish --profile paper""",
+    )
     return parser
 
 

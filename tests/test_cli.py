@@ -16,6 +16,7 @@ COMMANDS = [
     ("evolve",),
     ("refine",),
     ("evaluate",),
+    ("publish",),
 ]
 
 

@@ -9,7 +9,17 @@ import numpy as np
 import pytest
 import torch
 
-from awm import config, controller, evaluation, evolution, mdn_rnn, provenance, rollout, vae
+from awm import (
+    config,
+    controller,
+    evaluation,
+    evolution,
+    mdn_rnn,
+    provenance,
+    publish,
+    rollout,
+    vae,
+)
 from awm.config import get_profile
 from awm.controller import Inputs, act
 from awm.errors import AwmError
@@ -352,3 +362,26 @@ def test_evolution_in_a_dream_never_looks_at_the_real_track(smoke_copy, monkeypa
     assert again.controller.manifest["validation"] == max(validated)
     with pytest.raises(AwmError, match="cannot dream"):
         evolution.evolve_in_dream(profile, "V")
+
+
+def test_publishing_copies_what_others_need(smoke_copy):
+    profile = get_profile("smoke")
+    run = config.data_dir(profile) / "vae.checkpoint.safetensors"
+    run.write_bytes(b"half done")
+    committed = config.pretrained_dir() / "smoke"
+    names = {path.relative_to(committed).as_posix() for path in publish.publish(profile)}
+    assert {"vae.safetensors", "vae.json", "controllers/none.safetensors"} <= names
+    assert "evolution/none.jsonl" in names and not any("checkpoint" in name for name in names)
+    assert publish.publish(profile) == [], "nothing has changed"
+    shutil.rmtree(config.data_dir(profile))
+    assert controller.load(profile, "none").model == "none", "found where it is committed"
+    with pytest.raises(AwmError, match="nothing in"):
+        publish.publish(profile)
+
+
+def test_nothing_damaged_is_published(smoke_copy):
+    path = config.data_dir("smoke") / "mdn_rnn-none.safetensors"
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(AwmError, match="Train it again"):
+        publish.publish("smoke")
+    assert not config.pretrained_dir().exists()

@@ -1,0 +1,51 @@
+"""Finished artefacts from `data/<profile>` to `data/pretrained/<profile>`, which is committed.
+
+Weights with their manifests, logs of evolution and evaluations: all that a report needs to show
+what was trained elsewhere, and that a search needs to go on. Rollouts and latents stay where they
+are; collecting them again gives the same.
+"""
+
+import shutil
+from pathlib import Path
+
+from awm import config, provenance, weights
+from awm.config import Profile, get_profile
+from awm.errors import AwmError
+
+_KINDS = (
+    "*.safetensors",
+    "*.json",
+    "controllers/*",
+    "evolution/*.jsonl",
+    "evaluations/*.json",
+)
+
+
+def publish(profile: Profile | str) -> list[Path]:
+    """Copy a profile's artefacts; returns the files that are new or have changed.
+
+    Raises:
+        AwmError: if there are none, or one is damaged; then nothing is copied.
+    """
+    profile = get_profile(profile)
+    source, target = config.data_dir(profile), config.pretrained_dir() / profile.name
+    found = sorted(
+        path
+        for kind in _KINDS
+        for path in source.glob(kind)
+        # Runs that go on, and evaluations on other tracks than the study's.
+        if ".checkpoint." not in path.name and "-from-" not in path.name
+    )
+    if not found:
+        raise AwmError(f"There is nothing in {source} to publish. Train something first.")
+    for path in found:
+        if path.suffix == ".safetensors":
+            weights.load(path, "Train it again.")
+    changed = []
+    for path in found:
+        copy = target / path.relative_to(source)
+        if not copy.exists() or provenance.file_hash(copy) != provenance.file_hash(path):
+            with provenance.atomic(copy) as temporary:
+                shutil.copyfile(path, temporary)
+            changed.append(copy)
+    return changed
