@@ -116,6 +116,9 @@ def drawings():
             [evaluation("none"), evaluation("none", "reference"), evaluation("random")],
             {"World Models": (906, 21)},
         ),
+        "returns_over_seeds": lambda: figures.returns_comparison(
+            [evaluation(name) for name in ("V", "none", "none-seed1", "none-seed2")]
+        ),
         "one_return": lambda: figures.returns_comparison([evaluation("none", episodes=1)]),
         "attention_over_frame": lambda: figures.attention_over_frame(
             road[0], rng.dirichlet(np.ones(36)).reshape(6, 6)

@@ -399,40 +399,47 @@ def returns_comparison(evaluations, published=None, solved=SOLVED):
     """Every return of every controller, with its mean and 95 % confidence interval.
 
     `evaluations` are what `awm.evaluation.evaluate` writes; `published` is {label: (mean,
-    deviation)}, drawn below as reported by their authors, on CarRacing-v0.
+    deviation)}, drawn below as reported by their authors, on CarRacing-v0. Controllers of several
+    seeds ("none", "none-seed1", ...) share a row, with a mean and an interval each.
     """
     published = published or {}
     if not evaluations:
         raise AwmError("There is nothing to compare. Evaluate a controller: `awm evaluate`.")
     several = len({evaluation.get("frames", "fast") for evaluation in evaluations}) > 1
-    rows = len(evaluations) + len(published)
+    groups: dict[tuple, list] = {}
+    for evaluation in evaluations:
+        name = re.sub(r"-seed\d+", "", evaluation["controller"])
+        groups.setdefault((name, evaluation.get("frames")), []).append(evaluation)
+    rows = len(groups) + len(published)
     fig = figure(0.75 + 0.46 * rows)
     axes = fig.subplots()
     labels = []
-    for row, evaluation in enumerate(evaluations):
-        returns = np.asarray(evaluation["returns"], float)
-        color = model_color(evaluation["controller"])
+    for row, ((name, frames), group) in enumerate(groups.items()):
+        returns = np.concatenate([np.asarray(e["returns"], float) for e in group])
+        color = model_color(name)
         # The same scatter every time, so that an unchanged result is an unchanged picture.
         jitter = np.random.default_rng(row).uniform(-0.22, 0.22, len(returns))
         axes.scatter(returns, row + jitter, s=9, color=tint(color, 0.6), linewidth=0, alpha=0.75)
         median = np.median(returns)
         axes.plot([median, median], [row - 0.3, row + 0.3], color=color, linewidth=1.6)
-        low, high = evaluation.get("ci95") or (returns.mean(), returns.mean())
-        axes.plot([low, high], [row, row], color=INK, linewidth=2.2, zorder=4)
-        axes.plot(returns.mean(), row, "D", color=INK, markersize=5, zorder=5,
-                  markeredgecolor="white", markeredgewidth=0.8)  # fmt: skip
-        name = model_label(evaluation["controller"])
-        frames = f", {evaluation['frames']} frames" if several and "frames" in evaluation else ""
-        labels.append(f"{name}\n{len(returns)} episodes{frames}")
-        deviation = evaluation.get("std", returns.std())
-        _beside(axes, row, returns.mean(), deviation)
-    for row, (name, (mean, deviation)) in enumerate(published.items(), len(evaluations)):
+        places = row + 0.2 * (np.arange(len(group)) - (len(group) - 1) / 2)
+        for place, evaluation in zip(places, group, strict=True):
+            mean = float(np.mean(evaluation["returns"]))
+            low, high = evaluation.get("ci95") or (mean, mean)
+            axes.plot([low, high], [place, place], color=INK, linewidth=2.2, zorder=4)
+            axes.plot(mean, place, "D", color=INK, markersize=5, zorder=5,
+                      markeredgecolor="white", markeredgewidth=0.8)  # fmt: skip
+        seeds = f"{len(group)} seeds × " if len(group) > 1 else ""
+        of = f", {frames} frames" if several and frames else ""
+        labels.append(f"{model_label(name)}\n{seeds}{len(returns) // len(group)} episodes{of}")
+        _beside(axes, row, returns.mean(), returns.std())
+    for row, (name, (mean, deviation)) in enumerate(published.items(), len(groups)):
         axes.plot([mean - deviation, mean + deviation], [row, row], color=FAINT, linewidth=2.2)
         axes.plot(mean, row, "D", color="white", markeredgecolor=MUTED, markersize=5)
         labels.append(f"{name}\npublished")
         _beside(axes, row, mean, deviation)
     if published:
-        axes.axhline(len(evaluations) - 0.5, color=FAINT, linewidth=0.8)
+        axes.axhline(len(groups) - 0.5, color=FAINT, linewidth=0.8)
     if solved is not None:
         axes.axvline(solved, color=MUTED, linewidth=1, linestyle=(0, (4, 3)))
         axes.annotate(f"solved: {solved}", (solved, 1), (0, 3), fontsize=7, ha="center",
