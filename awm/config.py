@@ -27,6 +27,7 @@ class Search:
     hard_tracks: int = 0  #: of the tracks, so many come again: those that went worst
     steering_noise: float = 0.0  #: deviation of noise on the steering, to evolve margin
     temperature: float | None = None  #: drive in M's dream at this temperature, not on the track
+    averaged: int = 1  #: at the end, the agent is the average of so many last generations' means
 
 
 @dataclass(frozen=True)
@@ -82,8 +83,8 @@ PROFILES = {
             search=Search(2, 4, 1, 0.1, 20, validation_every=1, validation_tracks=2),
             refined=("none",),
             refinement=Search(
-                1, 4, 2, 0.05, 20, validation_every=1, validation_tracks=2,
-                hard_tracks=1, steering_noise=0.1,
+                2, 4, 2, 0.05, 20, validation_every=1, validation_tracks=2,
+                hard_tracks=1, steering_noise=0.1, averaged=2,
             ),
             dreamt=("none",), dream_seeds=1, dream_temperatures=(0.5,),
             dream=Search(
@@ -118,8 +119,8 @@ PROFILES = {
             search=Search(12, 64, 2, 0.03, 100, validation_every=3, validation_tracks=32),
             refined=("none",),
             refinement=Search(
-                60, 64, 4, 0.02, 100, validation_every=5, validation_tracks=64,
-                hard_tracks=2, steering_noise=0.1,
+                50, 64, 4, 0.02, 100, validation_every=5, validation_tracks=64,
+                hard_tracks=2, steering_noise=0.1, averaged=20,
             ),
             dreamt=("none",), dream_seeds=3, dream_temperatures=(0.1, 0.5, 1.25, 1.5),
             dream=Search(

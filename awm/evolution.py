@@ -103,11 +103,19 @@ class Optimizer:
             "tolflatfitness": 10**9,
         }
         self._strategy = cma.CMAEvolutionStrategy(start, sigma, options)
+        self._means = [self.mean]
 
     @property
     def mean(self) -> np.ndarray:
         """The distribution's mean: the agent, of which candidates are noisy copies."""
         return self._strategy.mean.copy()
+
+    def average(self, generations: int) -> np.ndarray:
+        """The average of the last `generations` means (Polyak & Juditsky 1992).
+
+        At a fixed step size the mean wanders about the optimum; its average wanders less.
+        """
+        return np.mean(self._means[-generations:], axis=0)
 
     def ask(self) -> np.ndarray:
         """Candidates `[population, parameters]`."""
@@ -116,6 +124,7 @@ class Optimizer:
     def tell(self, candidates: np.ndarray, fitness) -> None:
         """Fitness `[population]` of the candidates that `ask` gave."""
         self._strategy.tell(list(candidates), [-float(f) for f in fitness])
+        self._means.append(self.mean)
 
     def replay(self, log: list[dict]) -> None:
         """Tell the generations of a log again.
@@ -233,14 +242,15 @@ class _Run:
     ):
         self.profile, self.search, self.name = profile, search, name
         self.model, self.seed, self.sources = model, seed, sources
-        settings = {key: value for key, value in asdict(search).items() if key != "generations"}
-        self.settings = {"model": model, "seed": seed, "lanes": profile.lanes, **settings}
+        self.settings = {"model": model, "seed": seed, "lanes": profile.lanes, **asdict(search)}
+        # These two decide when and how a search ends, and nothing before that.
+        del self.settings["generations"], self.settings["averaged"]
         self.log = read_log(profile, name)
         self._check_log()
 
     @property
     def done(self) -> bool:
-        # One entry more than generations: the last only validates the final mean.
+        # One entry more than generations: the last only validates the final mean, or average.
         return len(self.log) > self.search.generations
 
     def result(self) -> Evolution:
@@ -287,7 +297,7 @@ class _Run:
         )
         for generation in range(len(log), search.generations + 1):
             final = generation == search.generations
-            mean = optimizer.mean
+            mean = optimizer.average(search.averaged) if final else optimizer.mean
             candidates = np.empty((0, inputs.parameters)) if final else optimizer.ask()
             tracks = _tracks(search, self.name, self.seed, log)
             jobs = [

@@ -154,6 +154,9 @@ def test_cma_finds_a_maximum_and_repeats_itself():
     np.random.seed(0)  # numpy's global generator is none of its business
     again.replay(log)
     assert np.array_equal(again.mean, optimizer.mean)
+    # At a fixed step size the mean wanders about the optimum, and an average of means less.
+    assert np.array_equal(optimizer.average(1), optimizer.mean)
+    assert np.square(optimizer.average(20) - 1).sum() < np.square(optimizer.mean - 1).sum()
     assert np.array_equal(again.ask(), optimizer.ask())
     log[5]["candidates_sum"] += 1
     with pytest.raises(AwmError, match="Generation 5"):
@@ -258,9 +261,21 @@ def test_refinement_begins_at_a_controller_and_resumes(smoke_copy):
     assert refined.controller.manifest["sources"]["controller"] == start.manifest["hash"]
     first = evolution.read_log(profile, "none")
     assert not {s for e in first for s in e.get("seeds", ())} & set(refined.log[0]["seeds"])
-    # One generation of small steps has moved the mean a little.
+    # Small steps have moved the mean a little.
     moved = np.linalg.norm(refined.controller.parameters - start.parameters)
     assert moved < 3 * profile.refinement.sigma * np.sqrt(len(start.parameters))
+    # What is validated in the end is the average of the last means.
+    search = profile.refinement
+    optimizer = evolution.Optimizer(start.parameters, search.sigma, search.population, seed=0)
+    optimizer.replay(refined.log[:-1])
+    with ThreadPoolExecutor(1) as pool:
+        outcomes = rollout.drive(
+            pool, profile, "none", start.inputs.fold(optimizer.average(search.averaged)[None]),
+            [Job(0, t, search.patience) for t in refined.controller.manifest["validation_seeds"]],
+            tasks=1, steering_noise=search.steering_noise,
+        )  # fmt: skip
+    found = [round(o.episode_return, 1) for o in outcomes]
+    assert found == refined.log[-1]["validation_returns"]
     replace_sigma = replace(profile, refinement=replace(profile.refinement, sigma=0.2))
     with pytest.raises(AwmError, match="sigma.*Move it"):
         evolution.refine(replace_sigma, "none")
