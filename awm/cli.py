@@ -71,13 +71,14 @@ def _train_mdn_rnn(options: argparse.Namespace) -> None:
 def _evolve(options: argparse.Namespace) -> None:
     from awm import evolution
 
-    evolution.evolve(
-        options.profile,
-        model=options.model,
-        seed=options.seed,
-        workers=options.workers,
-        cluster=options.cluster,
-    )
+    where = {"model": options.model, "seed": options.seed}
+    how = {"workers": options.workers, "cluster": options.cluster}
+    if options.dream:
+        evolution.evolve_in_dream(options.profile, **where, temperature=options.temperature, **how)
+    elif options.temperature is not None:
+        raise AwmError("Only a dream has a temperature. Add --dream, or leave --temperature out.")
+    else:
+        evolution.evolve(options.profile, **where, **how)
 
 
 def _refine(options: argparse.Namespace) -> None:
@@ -131,6 +132,14 @@ def _positive(text: str) -> int:
     return value
 
 
+def _temperature(text: str) -> float:
+    value = float(text)
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text} is no temperature; give a positive number")
+    return value
+
+
+_temperature.__name__ = "number"
 _natural.__name__ = _positive.__name__ = "whole number"  # as argparse names it in its errors
 
 
@@ -234,10 +243,12 @@ def _parser() -> argparse.ArgumentParser:
         "evolve",
         _evolve,
         "evolve the controller C",
-        "Evolve C with CMA-ES: data/PROFILE/controllers/MODEL.safetensors. A checkpoint is "
+        "Evolve C with CMA-ES, on the track or in M's dream: "
+        "data/PROFILE/controllers/MODEL.safetensors or MODEL-dream.safetensors. A checkpoint is "
         "written after every generation.",
         """\
   awm evolve --profile quick
+  awm evolve --dream --temperature 1.25 --profile quick
   awm evolve --model spatial --seed 1 --workers 2 --profile paper
   awm evolve --model spatial --cluster tcp://10.0.0.1:8786 --profile paper""",
     )
@@ -250,6 +261,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     evolve.add_argument(
         "--seed", type=_natural, default=0, help="of the search and its tracks (default: 0)"
+    )
+    evolve.add_argument("--dream", action="store_true", help="drive in M's dream, not on the track")
+    evolve.add_argument(
+        "--temperature",
+        type=_temperature,
+        default=None,
+        help="of the dream (default: as the profile says)",
     )
     _workers(evolve)
     _cluster(evolve)

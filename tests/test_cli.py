@@ -55,6 +55,31 @@ def test_every_command_has_help_with_examples(command, capsys):
     assert f"  awm {' '.join(command)}" in shown.split("examples:")[1]
 
 
+def test_evolve_on_the_track_or_in_a_dream(stage):
+    real = stage("evolution", "evolve")
+    assert cli.main(["evolve", "--profile", "smoke", "--seed", "2"]) == 0
+    assert real[0][1]["seed"] == 2
+    dreamt = stage("evolution", "evolve_in_dream")
+    arguments = ["evolve", "--profile", "smoke", "--dream", "--temperature", "0.5"]
+    assert cli.main(arguments) == 0
+    assert dreamt[0][1]["temperature"] == 0.5
+    assert dreamt[0][1]["model"] == "none"
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "inf", "warm"])
+def test_a_temperature_is_a_positive_number(value, capsys):
+    with pytest.raises(SystemExit):
+        cli.main(["evolve", "--dream", "--temperature", value])
+    assert "temperature" in capsys.readouterr().err
+
+
+def test_only_a_dream_has_a_temperature(stage, capsys):
+    calls = stage("evolution", "evolve")
+    assert cli.main(["evolve", "--profile", "smoke", "--temperature", "0.5"]) != 0
+    assert "--dream" in capsys.readouterr().err
+    assert not calls
+
+
 def test_help_lists_the_commands(capsys):
     for arguments in (["--help"], ["train", "--help"]):
         with pytest.raises(SystemExit) as stopped:
