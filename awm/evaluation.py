@@ -134,7 +134,6 @@ def evaluate(
         lengths=[o.length for o in outcomes],
         tiles=[o.tiles for o in outcomes],
         seeds=seeds,
-        training_steps=found.manifest["steps"],
         wall_time_s=round(time.perf_counter() - started, 1),
     )
     provenance.write_json(config.data_dir(profile) / "evaluations" / path.name, result)

@@ -21,7 +21,7 @@ from tempfile import TemporaryDirectory
 import jinja2
 from pygments.formatters import HtmlFormatter
 
-from awm import config, markup, notebook_page, provenance
+from awm import config, markup, notebook_page, provenance, results
 from awm.config import ATTENTIONS, MODELS, Profile, get_profile
 from awm.errors import AwmError
 
@@ -51,6 +51,7 @@ FIGURES = {
     "controller_training": "05_controller_evolution",
     "controller_refinement": "05_controller_evolution",
     "results_comparison": "07_results",
+    "worst_laps": "07_results",
 }
 
 #: How the text calls a controller's model.
@@ -75,6 +76,8 @@ MISSING = '<span class="missing">not recorded yet</span>'
 def build(profile: Profile | str) -> Path:
     """Write the report of a profile from what its stages left; returns its `index.html`.
 
+    The table of results goes beside it, as `results.json`.
+
     All pages are made before the first is put in place, so a failure leaves the old report.
     Pages of notebooks that have not been executed in this profile are taken away.
     """
@@ -90,6 +93,7 @@ def build(profile: Profile | str) -> Path:
         # The index last: whoever opens it finds the pages that it names.
         for page in sorted(made.iterdir(), key=lambda path: path.name == "index.html"):
             page.replace(target / page.name)
+    results.write(profile)
     for page in target.glob("[0-9][0-9]_*.html"):
         if page.stem not in executed:
             page.unlink()
@@ -243,21 +247,17 @@ def _model(name: str) -> str:
 
 def label(controller: str) -> str:
     """How the text calls a controller: `spatial-seed1` -> `V and M, spatial attention, seed 1`."""
-    model, _, rest = controller.partition("-")
-    rest = re.sub(r"(\d+)$", r" \1", rest.replace("-", ", "))
-    return MODEL_NAMES.get(model, model) + (f", {rest}" if rest else "")
+    model, *rest = controller.split("-")
+    words = (re.sub(r"^(seed|tau)", r"\1 ", word) for word in rest)
+    shown = {"dream": "evolved in the dream"}
+    return ", ".join([MODEL_NAMES.get(model, model), *(shown.get(w, w) for w in words)]).replace(
+        "tau ", "τ = "
+    )
 
 
 def _records(profile: Profile) -> dict:
     """What the story can ask for, by the names it uses."""
-    # Evaluations on other tracks than the profile's own are not the study's.
-    evaluations = [
-        record
-        for name, record in _all(profile, "evaluations", ".json").items()
-        if not re.search(r"-\d+-from-\d+$", name)
-    ]
-    found = {(r.get("controller"), r.get("frames")): r for r in evaluations}
-    nothing = Record(config.data_dir(profile) / "evaluations", None)
+    evaluations = [Record(path, found) for path, found in results.evaluations(profile).items()]
     return {
         "benchmarks": (config.report_dir() / "benchmarks.html").exists(),
         "rollouts": Record.load(profile, "rollouts.json"),
@@ -267,39 +267,60 @@ def _records(profile: Profile) -> dict:
         "evolution": _all(profile, "evolution", ".jsonl"),
         "controllers": _all(profile, "controllers", ".json"),
         "evaluations": evaluations,
-        "evaluated": list(dict.fromkeys(str(r.get("controller")) for r in evaluations)),
-        "dreamt": [r for r in evaluations if "dream" in str(r.get("controller"))],
-        "difference": lambda a, b, frames: _difference(
-            found.get((a, frames), nothing), found.get((b, frames), nothing)
-        ),
+        "families": lambda frames: _families(evaluations, frames),
+        "over_seeds": _over_seeds,
+        "difference": _difference,
+        "cost": lambda controller: _cost(profile, controller),
     }
 
 
-def _difference(one: Record, other: Record) -> dict | None:
-    """Mean difference of returns on the tracks that both drove, with a 95 % interval.
+def _families(evaluations: list[Record], frames: str) -> dict[str, list[Record]]:
+    """Evaluations on those frames; the seeds of a search together, under the name they share."""
+    groups: dict[str, list[Record]] = {}
+    for r in evaluations:
+        if r.get("frames") == frames:
+            groups.setdefault(results.family(str(r.get("controller"))), []).append(r)
+    return groups
 
-    Paired by track: tracks differ far more among each other than controllers do. None when
-    fewer than 8 tracks are common, where an interval would say nothing.
-    """
-    first, second = (
-        dict(zip(r.get("seeds") or (), r.get("returns") or (), strict=False)) for r in (one, other)
-    )
-    tracks = sorted(first.keys() & second.keys())
-    if len(tracks) < 8:
+
+def _over_seeds(group: list[Record], key: str, form: str = ",.0f") -> str:
+    """The average of a number over the seeds of a search."""
+    values = [r.get(key) for r in group]
+    known = None if None in values or not values else statistics.fmean(values)
+    return number(known, form, f"mean {key} of " + ", ".join(r.origin for r in group))
+
+
+def _difference(ones: list[Record], others: list[Record]) -> dict | None:
+    """`results.compare` for the story: numbers with their origin, and the sign that they prove."""
+    found = results.compare([r.value for r in ones], [r.value for r in others])
+    if found is None:
         return None
-    from scipy.stats import t
-
-    gaps = [first[track] - second[track] for track in tracks]
-    mean, error = statistics.fmean(gaps), statistics.stdev(gaps) / len(gaps) ** 0.5
-    reach = float(t.ppf(0.975, len(gaps) - 1)) * error
-    origin = f"{one.origin} and {other.origin}: paired by track"
+    files = ", ".join(r.origin for r in (*ones, *others))
+    origin = f"paired by seed and track: {files}"
+    shown = {key: number(found[key], "+.0f", origin) for key in ("mean", "low", "high")}
+    clear = found["low"] > 0 or found["high"] < 0
     return {
-        "tracks": number(len(tracks), "d", origin),
-        "mean": number(mean, "+.0f", origin),
-        "low": number(mean - reach, "+.0f", origin),
-        "high": number(mean + reach, "+.0f", origin),
-        "sign": 0 if abs(mean) <= reach else (1 if mean > 0 else -1),
+        **shown,
+        "tracks": number(found["tracks"], "d", origin),
+        "seeds": number(found["seeds"], "d", origin),
+        "several": found["seeds"] > 1,
+        "sign": 0 if not clear else (1 if found["mean"] > 0 else -1),
     }
+
+
+def _cost(profile: Profile, controller: str) -> dict[str, str]:
+    """`results.cost` for the story."""
+    found = results.cost(profile, controller)
+    origin = f"rollouts, V, M and the logs of evolution that led to {controller}"
+    return {
+        "real_steps": number(_millions(found["real_steps"]), ",.1f", origin),
+        "dream_steps": number(_millions(found["dream_steps"]), ",.1f", origin),
+        "core_hours": number(found["core_hours"], ",.1f", origin),
+    }
+
+
+def _millions(steps: int | None) -> float | None:
+    return None if steps is None else steps / 1e6
 
 
 def _stages(records: dict, notebooks: dict[str, Record]) -> list[tuple[str, Record]]:

@@ -330,7 +330,8 @@ class Recording:
     """An episode to look at: `frames` uint8 `[T, 64, 64, 3]` and what was done about them.
 
     `actions` `[T, 3]`, `rewards` `[T]`, `attention` `[T, items]` or None; `video` uint8
-    `[T / every, 400, 600, 3]` is Gymnasium's own picture.
+    `[T / every, 400, 600, 3]` is Gymnasium's own picture; `path` `[T, 2]` is where the car was and
+    `road` `[tiles, 2]` the centre line, metres.
     """
 
     frames: np.ndarray
@@ -338,6 +339,8 @@ class Recording:
     rewards: np.ndarray
     attention: np.ndarray | None
     video: np.ndarray
+    path: np.ndarray
+    road: np.ndarray
 
 
 @torch.inference_mode()
@@ -348,20 +351,23 @@ def record(
     seed: int,
     steps: int = MAX_EPISODE_STEPS,
     video_every: int = 0,
+    frames: str = "fast",
 ) -> Recording:
     """Drive one track and keep what was seen; `video_every` n keeps every n-th full picture."""
     lanes = profile.lanes
     world = WorldModel(*_load_models(profile, model), lanes)
-    env = FastCarRacing(render_mode="rgb_array" if video_every else None)
+    simulator = FastCarRacing if frames == "fast" else ReferenceCarRacing
+    env = simulator(render_mode="rgb_array" if video_every else None)
     pixels = np.zeros((lanes, 64, 64, 3), np.uint8)
     layers = torch.from_numpy(layer).expand(lanes, *layer.shape)
     pixels[0], _ = env.reset(seed=seed)
-    frames, actions, rewards, attention, video = [], [], [], [], []
+    seen, actions, rewards, attention, video, path = [], [], [], [], [], []
     with one_thread():
         for t in range(steps):
             action = act(layers, world.observe(pixels, (0,)))
             looked_at = world.advance(action)
-            frames.append(pixels[0].copy())
+            seen.append(pixels[0].copy())
+            path.append(tuple(env.car.hull.position))
             actions.append(action[0].numpy().copy())
             if looked_at is not None:
                 attention.append(looked_at[0].numpy())
@@ -372,9 +378,11 @@ def record(
             if terminated:
                 break
     return Recording(
-        np.stack(frames),
+        np.stack(seen),
         np.stack(actions),
         np.array(rewards),
         np.stack(attention) if attention else None,
         np.stack(video) if video else np.zeros((0, 400, 600, 3), np.uint8),
+        np.array(path),
+        np.array([tile[2:] for tile in env.track]),
     )

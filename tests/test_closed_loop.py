@@ -218,7 +218,7 @@ def test_evaluation_writes_what_a_sceptic_asks_for(smoke_copy, monkeypatch):
     assert result["mean"] == pytest.approx(np.mean(result["returns"]))
     low, high = result["ci95"]
     assert low <= result["mean"] <= high
-    for key in ("commit", "config", "wall_time_s", "controller_hash", "training_steps", "date"):
+    for key in ("commit", "config", "wall_time_s", "controller_hash", "date"):
         assert key in result
     monkeypatch.setattr(rollout, "drive", None)  # not driven again
     assert evaluation.evaluate("smoke", "none", episodes=3, seed=5) == result

@@ -9,9 +9,9 @@ import synthetic
 from matplotlib.figure import Figure
 from PIL import Image, ImageSequence
 
-from awm import config, figures
+from awm import config, figures, rollout
 from awm.errors import AwmError
-from awm.figures import gallery
+from awm.figures import gallery, pictures
 
 
 def vae_history(updates=40):
@@ -65,6 +65,13 @@ def evaluation(controller, frames="fast", episodes=16):
     }  # fmt: skip
 
 
+def lap(loop, frames, stops):
+    """A lap that earns a tile at every step but for the last ones."""
+    rewards = np.where(np.arange(len(frames)) <= stops, 3.0, -0.1)
+    none = np.zeros((0, 3))
+    return rollout.Recording(frames, none, rewards, None, frames[:0], loop[: len(frames)], loop)
+
+
 def drawings():
     rng = np.random.default_rng(0)
     road = synthetic.road_frames(6)
@@ -99,6 +106,9 @@ def drawings():
         ),
         "data_coverage": lambda: figures.data_coverage(coverage),
         "tracks": lambda: figures.tracks([loop] * 7, [f"seed {i}" for i in range(7)]),
+        "laps": lambda: figures.laps(
+            [lap(loop, road, stops=3), lap(loop, road, stops=0)], ["return 1", "return 2"], (-2, 0, 2)
+        ),
         "one_track": lambda: figures.tracks([loop]),
         "dream_and_reality": lambda: figures.dream_and_reality(dreamt_generations()),
         "dream_temperatures": lambda: figures.dream_temperatures(
@@ -279,6 +289,13 @@ def test_attention_lights_the_place_that_is_attended_to():
     assert np.abs(even.astype(int) - frame).max() <= 1
     with pytest.raises(AwmError, match="6 × 6"):
         figures.overlay_attention(frame, np.ones((5, 5)))
+
+
+def test_trouble_begins_at_the_last_tile_before_the_longest_wait():
+    begins = pictures._last_tile_before_trouble
+    assert begins([3, -0.1, 3, -0.1, -0.1, -0.1, 3, -0.1]) == 2
+    assert begins([3, 3, -0.1, -0.1, -0.1]) == 1
+    assert begins([-0.1, -0.1]) == 0
 
 
 def test_nothing_to_compare_is_said():

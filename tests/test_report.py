@@ -87,7 +87,9 @@ def run(workspace):
             write_record(
                 f"evaluations/{model}-{frames}.json",
                 controller=model,
+                model=model,
                 frames=frames,
+                episodes=10,
                 returns=returns,
                 seeds=list(range(10)),
                 mean=float(np.mean(returns)),
@@ -95,6 +97,7 @@ def run(workspace):
                 median=4.5,
                 ci95=[1.0, 8.0],
                 finished=0.5,
+                over_900=0.25,
                 wall_time_s=3.0,
             )
     for name in ("MDP", "vae_training_loss"):
@@ -292,7 +295,7 @@ def test_numbers_are_looked_up_and_tell_their_origin(run):
     assert "390 frames in 6 episodes" in text
     assert "1 min 15 s" in text
     assert "34.30" in text
-    assert "the best validation score of the mean is 77" in text
+    assert "The best validation score of its mean is 77" in text
     assert "population's average ended at −10" in text
     assert "+100" in text  # spatial less plain, on the same ten tracks
     assert "better than plain M" in text
@@ -354,7 +357,7 @@ def test_pages_are_self_contained(run):
 def test_links_lead_somewhere(run):
     report.build(PROFILE)
     pages = {path.name for path in config.report_dir().iterdir()}
-    assert pages == {"index.html", "02_vae.html"}
+    assert pages == {"index.html", "02_vae.html", "results.json"}
     for name in ("index", "02_vae"):
         found = audit(page(name))
         assert len(found.ids) == len(set(found.ids))

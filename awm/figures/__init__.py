@@ -15,6 +15,7 @@ from awm.figures.gallery import captions, encode_png, enlarge, save, save_gif, s
 from awm.figures.pictures import (
     error_picture,
     frame_grid,
+    laps,
     latent_traversal,
     reconstruction_pairs,
     squared_error,
@@ -52,6 +53,7 @@ __all__ = [
     "figure",
     "frame_grid",
     "kl_per_dimension",
+    "laps",
     "latent_traversal",
     "learning_curves",
     "mdn_rnn_learning_curves",

@@ -6,7 +6,7 @@ Pictures are uint8 [64, 64, 3]. Every function returns a matplotlib Figure unles
 import numpy as np
 
 from awm.errors import AwmError
-from awm.figures.theme import HEAT, MUTED, WIDTH, bare, figure
+from awm.figures.theme import HEAT, INK, MUTED, VERMILION, WIDTH, bare, figure, tint
 
 
 def frame_grid(rows, titles=None, column_titles=None, notes=None):
@@ -98,6 +98,54 @@ def latent_traversal(images, dims=None, values=None, kl=None):
         titles = [f"{title}\n{nats:.1f} nats" for title, nats in zip(titles, kl, strict=True)]
     columns = None if values is None else [_signed(value) for value in values]
     return frame_grid(list(images), titles, columns)
+
+
+def laps(recordings, titles, moments=(-20, -10, 0, 10, 30)):
+    """Laps that went wrong, a row each: the path on the road from above, and the crucial moments.
+
+    `recordings` are those of `awm.rollout.record`, `titles` one a lap. Time zero is the last step
+    that earned a tile before the longest time without one; a dot marks it on the path. `moments`
+    are the steps before and after it whose frames are shown.
+    """
+    columns = len(moments) + 1
+    label = 1.0
+    side = (WIDTH - label) / columns
+    height = 0.25 + len(recordings) * side
+    fig = figure(height)
+    fig.set_layout_engine("none")
+    for i, (lap, title) in enumerate(zip(recordings, titles, strict=True)):
+        zero = _last_tile_before_trouble(lap.rewards)
+        bottom = height - 0.25 - (i + 1) * side
+        boxes = [
+            fig.add_axes(((label + j * side) / WIDTH, bottom / height,
+                          (side - 0.05) / WIDTH, (side - 0.05) / height))
+            for j in range(columns)
+        ]  # fmt: skip
+        road, path = np.concatenate([lap.road, lap.road[:1]]), lap.path
+        boxes[0].plot(*road.T, color=tint(INK, 0.25), linewidth=3)
+        boxes[0].plot(*path.T, color=INK, linewidth=0.8)
+        boxes[0].plot(*path[zero], "o", color=VERMILION, markersize=4)
+        boxes[0].set_aspect("equal", adjustable="datalim")
+        bare(boxes[0])
+        for axes, moment in zip(boxes[1:], moments, strict=True):
+            bare(axes)
+            if 0 <= zero + moment < len(lap.frames):
+                axes.imshow(lap.frames[zero + moment])
+            if i == 0:
+                word = "last tile" if moment == 0 else f"{_signed(moment)} steps"
+                axes.set_title(word, loc="center", fontsize=7.5, weight="normal", pad=3)
+        fig.text((label - 0.08) / WIDTH, (bottom + side / 2) / height, title, ha="right",
+                 va="center", fontsize=7.5)  # fmt: skip
+    return fig
+
+
+def _last_tile_before_trouble(rewards) -> int:
+    """The step before the longest time in which no tile was earned."""
+    tiles = np.flatnonzero(np.asarray(rewards) > 0)
+    if not len(tiles):
+        return 0
+    waits = np.diff(np.append(tiles, len(rewards)))
+    return int(tiles[waits.argmax()])
 
 
 def _signed(value: float) -> str:

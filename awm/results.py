@@ -1,0 +1,171 @@
+"""The study's results: every evaluation beside what it cost, and what evolution's seeds agree on.
+
+`write` keeps them as `report/results.json`, a list with one entry an evaluation.
+"""
+
+import re
+import statistics
+from pathlib import Path
+
+from scipy import stats
+
+from awm import config, evolution, provenance
+from awm.config import ATTENTIONS, MODELS, Profile, get_profile
+
+#: An evaluation on other tracks than the profile's own is not the study's.
+_ELSEWHERE = re.compile(r"-\d+-from-\d+$")
+
+
+def evaluations(profile: Profile | str) -> dict[Path, dict]:
+    """What the profile's evaluations found, by file: models in their usual order."""
+    profile = get_profile(profile)
+    files = {
+        path.name
+        for folder in (config.data_dir(profile), config.pretrained_dir() / profile.name)
+        for path in folder.glob("evaluations/*.json")
+        if not _ELSEWHERE.search(path.stem)
+    }
+    paths = [path for name in files if (path := _recorded(profile, f"evaluations/{name}")).exists()]
+    found = {path: provenance.read_json(path) for path in paths}
+    order = {model: position for position, model in enumerate(MODELS)}
+
+    def place(item):
+        result = item[1]
+        return order.get(result["model"], len(order)), result["controller"], result["frames"]
+
+    return dict(sorted(found.items(), key=place))
+
+
+def family(controller: str) -> str:
+    """A controller's name without its seed: what it shares with the other seeds of a search."""
+    return re.sub(r"-seed\d+", "", controller)
+
+
+def seed_of(controller: str) -> int:
+    """The seed of the search that found a controller."""
+    found = re.search(r"-seed(\d+)", controller)
+    return int(found[1]) if found else 0
+
+
+def cost(profile: Profile | str, controller: str) -> dict:
+    """What it took to find a controller, from nothing.
+
+    Returns `real_steps` (recorded, and driven by every search that led to it, validation
+    included), `dream_steps`, and `core_hours`: of the rollouts, V, M and those searches. Searches
+    count whole, with the generations after the one that was chosen. A value is None where
+    something was not recorded.
+    """
+    profile = get_profile(profile)
+    rollouts = _record(profile, "rollouts.json")
+    model = controller.split("-")[0]
+    parts = [rollouts, _record(profile, "vae.json")]
+    if model != "V":
+        parts.append(_record(profile, f"mdn_rnn-{model}.json"))
+    hours = [_core_hours(part.get("wall_time_s"), part) for part in parts]
+    steps = {"real_steps": [rollouts.get("frames")], "dream_steps": [0]}
+    for name in _searches(controller):
+        log = evolution.read_log(profile, name)
+        if not log:
+            hours.append(None)
+            continue
+        dreamt = log[0].get("settings", {}).get("temperature") is not None
+        steps["dream_steps" if dreamt else "real_steps"].append(log[-1]["steps"])
+        hours.append(_core_hours(log[-1]["seconds"], log[0].get("record", {})))
+    known = {**steps, "core_hours": hours}
+    return {key: None if None in values else sum(values) for key, values in known.items()}
+
+
+def _searches(controller: str) -> list[str]:
+    """The searches behind a controller: itself and, of one that was refined, where it began."""
+    if not controller.endswith("-refined"):
+        return [controller]
+    return [controller, *_searches(controller.removesuffix("-refined"))]
+
+
+def _core_hours(seconds: float | None, record: dict) -> float | None:
+    cores = record.get("cpu_count")
+    return None if seconds is None or cores is None else seconds * cores / 3600
+
+
+def _recorded(profile: Profile, name: str) -> Path:
+    """A record in `data/`, or else the committed one; unlike weights, of any profile."""
+    own = config.data_dir(profile) / name
+    committed = config.pretrained_dir() / profile.name / name
+    return own if own.exists() or not committed.exists() else committed
+
+
+def _record(profile: Profile, name: str) -> dict:
+    path = _recorded(profile, name)
+    return provenance.read_json(path) if path.exists() else {}
+
+
+def entries(profile: Profile | str) -> list[dict]:
+    """One entry an evaluation: what was driven, how it went, what it cost, where it is recorded."""
+    profile = get_profile(profile)
+    table = []
+    for path, found in evaluations(profile).items():
+        attention = found["model"] if found["model"] in ATTENTIONS else "none"
+        table.append(
+            {
+                "name": found["controller"],
+                "model": found["model"],
+                "attention": attention,
+                "evolution_seed": seed_of(found["controller"]),
+                **{
+                    key: found[key]
+                    for key in (
+                        "frames", "episodes", "mean", "std", "median", "ci95", "finished",
+                        "over_900", "seeds",
+                    )
+                },
+                "worst": sorted(found["returns"])[:5],
+                **cost(profile, found["controller"]),
+                "commit": found["commit"],
+                "date": found["date"],
+                "record": str(path.relative_to(config.root())),
+            }
+        )  # fmt: skip
+    return table
+
+
+def compare(ones: list[dict], others: list[dict]) -> dict | None:
+    """Mean difference of returns with a 95 % interval, paired by seed of evolution and by track.
+
+    Tracks differ far more among each other than controllers do, hence the pairs. With several
+    common seeds the interval is Student's over the seeds' mean differences, and speaks of what
+    another search would find; with one it is over tracks, and speaks of these two controllers.
+
+    Args:
+        ones, others: evaluations (`awm.evaluation.evaluate`) of two families on the same frames.
+
+    Returns:
+        `mean`, `low`, `high`, `seeds`, `tracks`; None if fewer than 8 tracks are common, where an
+        interval would say nothing.
+    """
+    first, second = ({seed_of(e["controller"]): e for e in side} for side in (ones, others))
+    gaps = []
+    for seed in sorted(first.keys() & second.keys()):
+        one, other = (
+            dict(zip(side[seed]["seeds"], side[seed]["returns"], strict=True))
+            for side in (first, second)
+        )
+        gaps.append([one[track] - other[track] for track in sorted(one.keys() & other.keys())])
+    if not gaps or min(map(len, gaps)) < 8:
+        return None
+    sample = [statistics.fmean(gap) for gap in gaps] if len(gaps) > 1 else gaps[0]
+    mean, error = statistics.fmean(sample), statistics.stdev(sample) / len(sample) ** 0.5
+    reach = float(stats.t.ppf(0.975, len(sample) - 1)) * error
+    return {
+        "mean": mean,
+        "low": mean - reach,
+        "high": mean + reach,
+        "seeds": len(gaps),
+        "tracks": min(map(len, gaps)),
+    }
+
+
+def write(profile: Profile | str) -> Path:
+    """Write the entries to `report/results.json`; returns its path."""
+    path = config.report_dir() / "results.json"
+    provenance.write_json(path, entries(profile))
+    return path

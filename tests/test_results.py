@@ -1,0 +1,135 @@
+"""The table of results: what belongs to it, what it cost, and what seeds agree on."""
+
+import json
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from awm import config, provenance, report, results
+from awm.config import get_profile
+
+PROFILE = get_profile("smoke")
+
+
+@pytest.fixture
+def workspace(tmp_path, monkeypatch):
+    monkeypatch.setenv("AWM_ROOT", str(tmp_path))
+    return tmp_path
+
+
+def evaluation(controller, returns, frames="fast", seeds=None):
+    return provenance.record(
+        PROFILE,
+        controller=controller,
+        model=controller.split("-")[0],
+        frames=frames,
+        episodes=len(returns),
+        mean=float(np.mean(returns)),
+        std=float(np.std(returns)),
+        median=float(np.median(returns)),
+        ci95=[0.0, 1.0],
+        finished=0.5,
+        over_900=0.25,
+        returns=list(map(float, returns)),
+        seeds=list(seeds or range(len(returns))),
+    )
+
+
+def write(name, value):
+    path = config.data_dir(PROFILE) / name
+    if name.endswith(".jsonl"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("".join(json.dumps(entry) + "\n" for entry in value))
+    else:
+        provenance.write_json(path, value)
+
+
+def log(steps, seconds, temperature=None):
+    first = {"generation": 0, "steps": steps // 2, "seconds": seconds / 2}
+    first |= {"settings": {"temperature": temperature}, "record": {"cpu_count": 2}}
+    return [first, {"generation": 1, "steps": steps, "seconds": seconds}]
+
+
+def test_names_tell_family_and_seed():
+    assert results.family("none-dream-tau0.5-seed2") == "none-dream-tau0.5"
+    assert results.seed_of("none-dream-tau0.5-seed2") == 2
+    assert results.family("spatial-seed12-refined") == "spatial-refined"
+    assert results.seed_of("spatial-refined") == 0
+
+
+def test_a_refined_controller_also_costs_the_search_it_began_at(workspace):
+    write("rollouts.json", {"frames": 1000, "wall_time_s": 1800, "cpu_count": 2})
+    write("vae.json", {"wall_time_s": 3600, "cpu_count": 1})
+    write("mdn_rnn-none.json", {"wall_time_s": 1800, "cpu_count": 2})
+    write("evolution/none.jsonl", log(500, 3600))
+    write("evolution/none-refined.jsonl", log(70, 1800))
+    write("evolution/none-dream.jsonl", log(9000, 1800, temperature=1.0))
+    write("evolution/V.jsonl", log(40, 3600))
+    assert results.cost(PROFILE, "none-refined") == {
+        "real_steps": 1570, "dream_steps": 0, "core_hours": pytest.approx(1 + 1 + 1 + 2 + 1),
+    }  # fmt: skip
+    assert results.cost(PROFILE, "none")["real_steps"] == 1500
+    assert results.cost(PROFILE, "none-dream")["real_steps"] == 1000
+    assert results.cost(PROFILE, "none-dream")["dream_steps"] == 9000
+    assert results.cost(PROFILE, "V")["core_hours"] == pytest.approx(1 + 1 + 2)
+    # What was not recorded is not known, rather than nothing.
+    assert results.cost(PROFILE, "temporal")["core_hours"] is None
+
+
+def test_results_hold_the_studys_own_evaluations_only(workspace):
+    write("evaluations/spatial-fast.json", evaluation("spatial", [1, 2]))
+    write("evaluations/none-reference.json", evaluation("none", [900, 100, 3], "reference"))
+    write("evaluations/none-fast-2-from-7.json", evaluation("none", [1, 2]))
+    found = json.loads(results.write(PROFILE).read_text())
+    assert [(e["name"], e["attention"], e["frames"]) for e in found] == [
+        ("none", "none", "reference"),
+        ("spatial", "spatial", "fast"),
+    ]
+    assert found[0]["worst"] == [3, 100, 900]
+    assert {
+        "episodes",
+        "mean",
+        "std",
+        "ci95",
+        "seeds",
+        "real_steps",
+        "core_hours",
+        "commit",
+    } <= set(found[0])
+    assert found[0]["record"] == "data/smoke/evaluations/none-reference.json"
+
+
+def test_differences_are_paired_by_track():
+    rng = np.random.default_rng(0)
+    tracks = rng.normal(500, 300, 20)  # tracks differ much more than controllers
+    gaps = rng.normal(30, 10, 20)
+    found = results.compare(
+        [evaluation("spatial", tracks + gaps)],
+        [evaluation("none", tracks[::-1], seeds=range(19, -1, -1))],
+    )
+    expected = stats.ttest_1samp(gaps, 0).confidence_interval(0.95)
+    assert found["mean"] == pytest.approx(gaps.mean())
+    assert (found["low"], found["high"]) == pytest.approx((expected.low, expected.high))
+    assert (found["seeds"], found["tracks"]) == (1, 20)
+
+
+def test_with_several_seeds_the_interval_is_over_seeds():
+    tracks = np.arange(10.0)
+    ones = [evaluation(f"spatial-seed{s}" if s else "spatial", tracks + s) for s in range(4)]
+    others = [evaluation(f"none-seed{s}" if s else "none", tracks) for s in range(3)]
+    found = results.compare(ones, others)
+    expected = stats.ttest_1samp([0, 1, 2], 0).confidence_interval(0.95)
+    assert found["seeds"] == 3
+    assert (found["low"], found["high"]) == pytest.approx((expected.low, expected.high))
+
+
+def test_few_tracks_say_nothing():
+    assert results.compare([evaluation("V", range(7))], [evaluation("none", range(7))]) is None
+    assert results.compare([], [evaluation("none", range(20))]) is None
+
+
+def test_the_report_writes_them(workspace):
+    write("evaluations/none-fast.json", evaluation("none", range(9)))
+    index = report.build(PROFILE)
+    assert len(json.loads((index.parent / "results.json").read_text())) == 1
