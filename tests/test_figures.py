@@ -107,7 +107,7 @@ def drawings():
         "data_coverage": lambda: figures.data_coverage(coverage),
         "tracks": lambda: figures.tracks([loop] * 7, [f"seed {i}" for i in range(7)]),
         "laps": lambda: figures.laps(
-            [lap(loop, road, stops=3), lap(loop, road, stops=0)], ["return 1", "return 2"], (-2, 0, 2)
+            [lap(loop, road, stops=3), lap(loop, road, stops=0)], ["good", "bad"], (-2, 0, 2)
         ),
         "one_track": lambda: figures.tracks([loop]),
         "dream_and_reality": lambda: figures.dream_and_reality(dreamt_generations()),
