@@ -58,6 +58,9 @@ class Profile:
     dream_seeds: int  #: how often at each temperature
     dream_temperatures: tuple[float, ...]  #: beside that of `dream`
     dream: Search  #: `tracks` are dreams, `patience` is for the real track only
+    dream_rounds: int  #: of iterative training: drive, record, train M again, dream again
+    round_rollouts: int  #: episodes recorded in each
+    round_updates: int  #: of M in each, from where the round before left it
     lanes: int  #: batch of the closed loop; every return depends on it, in the last bits
     # Results (07)
     test_episodes: int
@@ -68,6 +71,12 @@ class Profile:
     mixtures: int = 5
     validation_share: float = 0.1  #: of the episodes; the same share again is kept for testing
     seed: int = 0  #: of weights, data order and evolution
+    round: int = 0  #: which round of iterative training this is (see `awm.iteration`)
+
+    @property
+    def folder(self) -> Path:
+        """Where its artefacts lie, within `data/` or `data/pretrained/`."""
+        return Path(self.name, *([f"round-{self.round}"] if self.round else []))
 
 
 PROFILES = {
@@ -90,6 +99,7 @@ PROFILES = {
             dream=Search(
                 2, 4, 1, 0.1, 20, validation_every=1, validation_tracks=2, temperature=1.0,
             ),
+            dream_rounds=1, round_rollouts=3, round_updates=4,
             test_episodes=2, reference_episodes=2, recheck_episodes=2,
             validation_share=0.2,
         ),
@@ -107,6 +117,7 @@ PROFILES = {
             dream=Search(
                 12, 64, 2, 0.03, 80, validation_every=4, validation_tracks=8, temperature=1.0,
             ),
+            dream_rounds=0, round_rollouts=40, round_updates=160,
             test_episodes=16, reference_episodes=4,
         ),
         Profile(
@@ -126,6 +137,7 @@ PROFILES = {
             dream=Search(
                 40, 64, 4, 0.03, 100, validation_every=5, validation_tracks=32, temperature=1.0,
             ),
+            dream_rounds=4, round_rollouts=150, round_updates=540,
             test_episodes=100, reference_episodes=100, recheck_episodes=20,
         ),
     )
@@ -173,7 +185,7 @@ def root() -> Path:
 
 def data_dir(profile: "Profile | str") -> Path:
     """Where a profile's rollouts, latents, models and logs live."""
-    return root() / "data" / get_profile(profile).name
+    return root() / "data" / get_profile(profile).folder
 
 
 def images_dir() -> Path:
@@ -198,11 +210,12 @@ def artefact(profile: "Profile | str", name: str) -> Path:
     records, and it is trained from scratch), and not while everything is trained anew
     (`AWM_RETRAIN`). Stages write to `data_dir` only.
     """
-    own = data_dir(profile) / name
-    folder = pretrained_dir() / get_profile(profile).name
-    if own.exists() or "AWM_RETRAIN" in os.environ or not (folder / "vae.safetensors").exists():
+    profile = get_profile(profile)
+    own, committed = data_dir(profile) / name, pretrained_dir() / profile.folder / name
+    weights = pretrained_dir() / profile.name / "vae.safetensors"
+    if own.exists() or "AWM_RETRAIN" in os.environ or not weights.exists():
         return own
-    return folder / name if (folder / name).exists() else own
+    return committed if committed.exists() else own
 
 
 def default_profile() -> str:

@@ -14,7 +14,7 @@ so a killed collection goes on where it was. Nothing here needs the whole store 
 import time
 import warnings
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
 from zlib import crc32
@@ -104,18 +104,57 @@ class Rollouts:
         )
 
 
+class JoinedRollouts:
+    """Several stores, read as one: their episodes one store after the other."""
+
+    def __init__(self, parts: list[Rollouts]):
+        self.parts = parts
+        self.lengths = np.concatenate([part.lengths for part in parts])
+        self.seeds = np.concatenate([part.seeds for part in parts])
+        self.drivers = [name for part in parts for name in part.drivers]
+        self.hash = "+".join(part.hash for part in parts)
+        self._first = np.cumsum([0, *map(len, parts)])
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def indices(self, split: str) -> np.ndarray:
+        """As `Rollouts.indices`: what is held out in its store is held out here."""
+        pairs = zip(self.parts, self._first[:-1], strict=True)
+        return np.concatenate([part.indices(split) + first for part, first in pairs])
+
+    def episode(self, index: int) -> Episode:
+        """As `Rollouts.episode`."""
+        part = int(np.searchsorted(self._first, index, side="right")) - 1
+        return self.parts[part].episode(int(index - self._first[part]))
+
+    def column(self, name: str) -> list[np.ndarray]:
+        """As `Rollouts.column`."""
+        return [values for part in self.parts for values in part.column(name)]
+
+
 def path_of(profile: Profile) -> Path:
-    """Where a profile's rollouts lie."""
+    """Where a profile's rollouts lie; in a round of iterative training, those of the round."""
     return config.data_dir(profile) / "rollouts.zarr"
 
 
-def open_rollouts(profile: Profile | str) -> Rollouts:
-    """The finished rollouts of a profile.
+def open_rollouts(profile: Profile | str) -> Rollouts | JoinedRollouts:
+    """The finished rollouts of a profile; in a round, joined to those of the rounds before.
 
     Raises:
         AwmError: if there are none, they are unfinished, damaged, or of another configuration.
     """
     profile = get_profile(profile)
+    if profile.round:
+        return JoinedRollouts([_open(each) for each in _rounds(profile)])
+    return _open(profile)
+
+
+def _rounds(profile: Profile) -> list[Profile]:
+    return [replace(profile, round=n) for n in range(profile.round + 1)]
+
+
+def _open(profile: Profile) -> Rollouts:
     path = path_of(profile)
     remedy = f"Run `awm collect --profile {profile.name}` or notebook 01."
     if not path.exists():
@@ -226,7 +265,9 @@ def _open_for_writing(profile: Profile, path: Path, names: list[str]):
     episodes("telemetry", (steps + 1, len(TELEMETRY)), "float32")
     for name, dtype, fill in (("lengths", "int32", -1), ("checksums", "uint32", 0)):
         group.create_array(name, shape=(count,), chunks=(count,), dtype=dtype, fill_value=fill)
-    seeds = np.array(config.track_seeds(config.DATA_SEEDS, count, profile.seed * count))
+    # A round's tracks are new ones.
+    offset = profile.seed * count + profile.round * 1_000_000
+    seeds = np.array(config.track_seeds(config.DATA_SEEDS, count, offset))
     group.create_array("seeds", data=seeds, chunks=(count,))
     group.attrs.update(
         profile=profile.name,
@@ -326,14 +367,32 @@ class Latents:
         self.maps = group["maps"]
 
 
-def encode_latents(profile: Profile | str, vae) -> Latents:
+class JoinedLatents:
+    """The latents of `JoinedRollouts`; the maps are not joined."""
+
+    def __init__(self, parts: list[Latents]):
+        self.mu = np.concatenate([part.mu for part in parts])
+        self.logvar = np.concatenate([part.logvar for part in parts])
+
+    @property
+    def maps(self):
+        raise AwmError("Rounds of iterative training have no maps: choose an M without them.")
+
+
+def encode_latents(profile: Profile | str, vae) -> Latents | JoinedLatents:
     """Encode every frame of a profile's rollouts with V; returns at once if that has been done.
 
     Args:
         vae: the trained `awm.vae.VAE`; its `manifest["hash"]` ties the latents to it.
     """
     profile = get_profile(profile)
-    rollouts = open_rollouts(profile)
+    if profile.round:
+        return JoinedLatents([_encode(each, vae) for each in _rounds(profile)])
+    return _encode(profile, vae)
+
+
+def _encode(profile: Profile, vae) -> Latents:
+    rollouts = _open(profile)
     path = config.data_dir(profile) / "latents.zarr"
     source = {"rollouts": rollouts.hash, "vae": vae.manifest["hash"]}
     if path.exists() and _attributes(path).get("source") == source:

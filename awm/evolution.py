@@ -47,10 +47,11 @@ def refined(name: str) -> str:
     return f"{name}-refined"
 
 
-def dreamt(model: str, seed: int = 0, temperature: float | None = None) -> str:
+def dreamt(model: str, seed: int = 0, temperature: float | None = None, round: int = 0) -> str:
     """The name of the controller that is evolved in a model's dream."""
     heat = "" if temperature is None else f"-tau{temperature:g}"
-    return name_of(f"{model}-dream{heat}", seed)
+    again = f"-round{round}" if round else ""
+    return name_of(f"{model}-dream{heat}{again}", seed)
 
 
 def log_path(profile: Profile, name: str) -> Path:
@@ -211,12 +212,12 @@ def evolve_in_dream(
     Args:
         model: the M that dreams.
         temperature: of the dream; by default as `Profile.dream` says. The result is
-            `dreamt(model, seed, temperature)`.
+            `dreamt(model, seed, temperature, profile.round)`.
     """
     profile = get_profile(profile)
     if model not in config.ATTENTIONS:
         raise AwmError(f"{model!r} cannot dream. Choose one of: {', '.join(config.ATTENTIONS)}.")
-    search, name = profile.dream, dreamt(model, seed, temperature)
+    search, name = profile.dream, dreamt(model, seed, temperature, profile.round)
     if temperature is not None:
         search = replace(search, temperature=temperature)
     run = _Run(profile, search, name, model, seed, _sources(profile, model))

@@ -365,7 +365,8 @@ def train(profile: Profile | str, model: str = "none") -> MDNRNN:
         model: `"none"`, `"feature"`, `"spatial"`, `"temporal"`; or `"untrained"`, the control:
             a plain LSTM that keeps its random weights while the head alone is trained.
 
-    The weights of the best validation likelihood are kept.
+    In a round of iterative training it begins with the weights of the round before, and makes
+    `round_updates`. The weights of the best validation likelihood are kept.
     """
     from awm import vae as v
 
@@ -378,16 +379,22 @@ def train(profile: Profile | str, model: str = "none") -> MDNRNN:
     vae = v.load(profile)
     data = SequenceData(profile, rollouts, dataset.encode_latents(profile, vae))
     source = {"rollouts": rollouts.hash, "vae": vae.manifest["hash"], "seed": profile.seed}
+    updates = profile.mdn_updates
+    if profile.round:
+        before = load(replace(profile, round=profile.round - 1), model)
+        m.load_state_dict(before.state_dict())
+        source["mdn_rnn"] = before.manifest["hash"]
+        updates = profile.round_updates
     trained = m.head.parameters() if model == "untrained" else m.parameters()
     optimizer = torch.optim.Adam(trained, lr=profile.mdn_learning_rate)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, profile.mdn_learning_rate, total_steps=profile.mdn_updates + 1
+        optimizer, profile.mdn_learning_rate, total_steps=updates + 1
     )
     run = weights.Checkpoint(path, source)
     update = run.resume(m, optimizer, schedule)
     started, recent = time.perf_counter(), []
-    bar = tqdm(total=profile.mdn_updates, initial=update, unit="update", desc=f"M {model}")
-    while update < profile.mdn_updates:
+    bar = tqdm(total=updates, initial=update, unit="update", desc=f"M {model}")
+    while update < updates:
         batch = data.training_batch(profile.mdn_batch, m.needs_map, profile.seed, update)
         sums = losses(m, batch)
         loss = (sums["nll"].sum() + sums["reward"] + sums["done"]) / sums["steps"]
@@ -400,7 +407,7 @@ def train(profile: Profile | str, model: str = "none") -> MDNRNN:
         terms = (sums["nll"].sum(), sums["reward"], sums["done"])
         recent.append([term.item() / sums["steps"].item() for term in terms])
         bar.update()
-        last = update == profile.mdn_updates
+        last = update == updates
         if update % 10 == 0 or last:
             nll, reward, done = np.mean(recent, axis=0).tolist()
             recent = []

@@ -6,6 +6,7 @@ are; collecting them again gives the same.
 """
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 from awm import config, provenance, weights
@@ -28,11 +29,14 @@ def publish(profile: Profile | str) -> list[Path]:
         AwmError: if there are none, or one is damaged; then nothing is copied.
     """
     profile = get_profile(profile)
-    source, target = config.data_dir(profile), config.pretrained_dir() / profile.name
+    source, target = config.data_dir(profile), config.pretrained_dir() / profile.folder
+    # Of the rounds of iterative training, the last is what is left.
+    folders = {source, config.data_dir(replace(profile, round=profile.dream_rounds))}
     found = sorted(
         path
+        for folder in folders
         for kind in _KINDS
-        for path in source.glob(kind)
+        for path in folder.glob(kind)
         # Runs that go on, and evaluations on other tracks than the study's.
         if ".checkpoint." not in path.name and "-from-" not in path.name
     )

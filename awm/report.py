@@ -204,7 +204,7 @@ def duration(seconds: float) -> str:
 
 def _find(profile: Profile, name: str) -> Path:
     own = config.data_dir(profile) / name
-    committed = config.pretrained_dir() / profile.name / name
+    committed = config.pretrained_dir() / profile.folder / name
     return own if own.exists() or not committed.exists() else committed
 
 
@@ -230,7 +230,7 @@ def _all(profile: Profile, folder: str, suffix: str) -> dict[str, Record]:
     """Every record of a folder by name: models in their usual order, then whatever else."""
     names = {
         path.name.removesuffix(suffix)
-        for place in (config.data_dir(profile), config.pretrained_dir() / profile.name)
+        for place in (config.data_dir(profile), config.pretrained_dir() / profile.folder)
         for path in place.glob(f"{folder}/*{suffix}")
     }
     order = {name: position for position, name in enumerate(MODELS)}

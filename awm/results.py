@@ -5,6 +5,8 @@
 
 import re
 import statistics
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from scipy import stats
@@ -19,14 +21,16 @@ _ELSEWHERE = re.compile(r"-\d+-from-\d+$")
 def evaluations(profile: Profile | str) -> dict[Path, dict]:
     """What the profile's evaluations found, by file: models in their usual order."""
     profile = get_profile(profile)
-    files = {
-        path.name
-        for folder in (config.data_dir(profile), config.pretrained_dir() / profile.name)
-        for path in folder.glob("evaluations/*.json")
-        if not _ELSEWHERE.search(path.stem)
-    }
-    paths = [path for name in files if (path := _recorded(profile, f"evaluations/{name}")).exists()]
-    found = {path: provenance.read_json(path) for path in paths}
+    found = {}
+    for each in _rounds(profile, profile.dream_rounds):
+        names = {
+            path.name
+            for folder in (config.data_dir(each), config.pretrained_dir() / each.folder)
+            for path in folder.glob("evaluations/*.json")
+            if not _ELSEWHERE.search(path.stem)
+        }
+        paths = [_recorded(each, f"evaluations/{name}") for name in names]
+        found |= {path: provenance.read_json(path) for path in paths}
     order = {model: position for position, model in enumerate(MODELS)}
 
     def place(item):
@@ -47,6 +51,12 @@ def seed_of(controller: str) -> int:
     return int(found[1]) if found else 0
 
 
+def round_of(controller: str) -> int:
+    """The round of iterative training in which a controller was evolved."""
+    found = re.search(r"-round(\d+)", controller)
+    return int(found[1]) if found else 0
+
+
 def cost(profile: Profile | str, controller: str) -> dict:
     """What it took to find a controller, from nothing.
 
@@ -56,15 +66,16 @@ def cost(profile: Profile | str, controller: str) -> dict:
     something was not recorded.
     """
     profile = get_profile(profile)
-    rollouts = _record(profile, "rollouts.json")
     model = controller.split("-")[0]
-    parts = [rollouts, _record(profile, "vae.json")]
+    rounds = list(_rounds(profile, round_of(controller)))
+    rollouts = [_record(each, "rollouts.json") for each in rounds]
+    parts = [*rollouts, _record(profile, "vae.json")]
     if model != "V":
-        parts.append(_record(profile, f"mdn_rnn-{model}.json"))
+        parts += [_record(each, f"mdn_rnn-{model}.json") for each in rounds]
     hours = [_core_hours(part.get("wall_time_s"), part) for part in parts]
-    steps = {"real_steps": [rollouts.get("frames")], "dream_steps": [0]}
-    for name in _searches(controller):
-        log = evolution.read_log(profile, name)
+    steps = {"real_steps": [part.get("frames") for part in rollouts], "dream_steps": [0]}
+    for where, name in _searches(profile, controller):
+        log = evolution.read_log(where, name)
         if not log:
             hours.append(None)
             continue
@@ -75,11 +86,22 @@ def cost(profile: Profile | str, controller: str) -> dict:
     return {key: None if None in values else sum(values) for key, values in known.items()}
 
 
-def _searches(controller: str) -> list[str]:
-    """The searches behind a controller: itself and, of one that was refined, where it began."""
-    if not controller.endswith("-refined"):
-        return [controller]
-    return [controller, *_searches(controller.removesuffix("-refined"))]
+def _searches(profile: Profile, controller: str) -> list[tuple[Profile, str]]:
+    """The searches that led to a controller: before a refinement the one that it began at, in a
+    round of iterative training those of the rounds before, whose controllers recorded rollouts.
+    """
+    if controller.endswith("-refined"):
+        first = controller.removesuffix("-refined")
+        return [(profile, controller), *_searches(profile, first)]
+    plain = re.sub(r"-round\d+", "", controller)
+    return [
+        (each, re.sub("-dream", f"-dream-round{each.round}", plain) if each.round else plain)
+        for each in _rounds(profile, round_of(controller))
+    ]
+
+
+def _rounds(profile: Profile, last: int) -> Iterator[Profile]:
+    return (replace(profile, round=n) for n in range(last + 1))
 
 
 def _core_hours(seconds: float | None, record: dict) -> float | None:
@@ -90,7 +112,7 @@ def _core_hours(seconds: float | None, record: dict) -> float | None:
 def _recorded(profile: Profile, name: str) -> Path:
     """A record in `data/`, or else the committed one; unlike weights, of any profile."""
     own = config.data_dir(profile) / name
-    committed = config.pretrained_dir() / profile.name / name
+    committed = config.pretrained_dir() / profile.folder / name
     return own if own.exists() or not committed.exists() else committed
 
 

@@ -7,6 +7,7 @@ network, its loss, its training and how it is loaded.
 import math
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -162,8 +163,8 @@ def loss_terms(vae: VAE, x: Tensor, generator=None) -> tuple[Tensor, Tensor, Ten
 
 
 def path_of(profile: Profile) -> Path:
-    """Where a profile's V lies."""
-    return config.artefact(profile, "vae.safetensors")
+    """Where a profile's V lies; rounds of iterative training keep the first."""
+    return config.artefact(replace(profile, round=0), "vae.safetensors")
 
 
 def load(profile: Profile | str) -> VAE:

@@ -1,0 +1,84 @@
+"""Iterative training: each round joins what its agent saw, and goes on from the round before."""
+
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from awm import (
+    config,
+    controller,
+    dataset,
+    evolution,
+    iteration,
+    mdn_rnn,
+    publish,
+    results,
+    rollout,
+    vae,
+)
+from awm.config import get_profile
+from awm.errors import AwmError
+
+
+@pytest.fixture
+def short_laps(monkeypatch):
+    """Searches with threads of this process, in episodes of a few steps."""
+
+    @contextmanager
+    def threads(count=None):
+        with ThreadPoolExecutor(1) as pool:
+            pool._max_workers = 1
+            yield pool
+
+    monkeypatch.setattr(rollout, "workers", threads)
+    monkeypatch.setattr(rollout, "MAX_EPISODE_STEPS", 12)
+
+
+def test_rounds_build_on_each_other(smoke_copy, short_laps, monkeypatch):
+    profile = get_profile("smoke")
+    first = dataset.open_rollouts(profile)
+    rounds = iteration.iterate(profile)
+    assert [r["round"] for r in rounds] == list(range(profile.dream_rounds + 1))
+    now = replace(profile, round=1)
+
+    joined = dataset.open_rollouts(now)
+    assert len(joined) == len(first) + profile.round_rollouts == len(joined.lengths)
+    assert joined.drivers[len(first) :] == ["agent"] * profile.round_rollouts
+    assert not set(joined.seeds[: len(first)]) & set(joined.seeds[len(first) :])
+    assert set(joined.indices("test")) > set(first.indices("test"))
+    last = joined.episode(len(joined) - 1)
+    assert len(last.actions) == joined.lengths[-1] == len(joined.column("rewards")[-1])
+    assert np.array_equal(joined.episode(0).frames, first.episode(0).frames)
+    mu = dataset.encode_latents(now, vae.load(now)).mu
+    assert len(mu) == len(joined)
+    assert np.array_equal(mu[0], dataset.encode_latents(profile, vae.load(profile)).mu[0])
+
+    before, after = mdn_rnn.load(profile), mdn_rnn.load(now)
+    assert after.manifest["sources"]["mdn_rnn"] == before.manifest["hash"]
+    assert not torch.equal(before.head.weight, after.head.weight)
+    name = evolution.dreamt("none", round=1)
+    assert rounds[-1]["controller"] == name
+    assert controller.load(now, name).manifest["sources"]["mdn_rnn"] == after.manifest["hash"]
+    assert rounds[1]["real_steps"] > rounds[0]["real_steps"] == int(first.lengths.sum())
+
+    # What was driven in all rounds is what the last controller cost.
+    cost = results.cost(profile, name)
+    frames = [int((part.lengths + 1).sum()) for part in joined.parts]
+    assert cost["real_steps"] == sum(frames)
+    assert cost["dream_steps"] == sum(
+        evolution.read_log(each, evolution.dreamt("none", round=each.round))[-1]["steps"]
+        for each in (profile, now)
+    )
+
+    with pytest.raises(AwmError, match="maps"):
+        mdn_rnn.train(now, "spatial")
+
+    # A second call finds everything; what is committed is enough to show it.
+    monkeypatch.setattr(iteration, "_round", lambda *_: pytest.fail("it has been done"))
+    assert iteration.iterate(profile) == rounds
+    names = {p.relative_to(config.pretrained_dir()).as_posix() for p in publish.publish(profile)}
+    assert {"smoke/iteration-none.json", f"smoke/round-1/controllers/{name}.json"} <= names
