@@ -126,7 +126,7 @@ PROFILES = {
             vae_updates=6000, vae_batch=64, vae_learning_rate=1e-3,
             hidden_size=256, mdn_updates=2160, mdn_batch=40, sequence_length=128,
             mdn_learning_rate=2e-3,
-            evolved=MODELS, evolution_seeds=3, lanes=32,
+            evolved=MODELS, evolution_seeds=1, lanes=32,
             search=Search(12, 64, 2, 0.03, 100, validation_every=3, validation_tracks=32),
             refined=("none",),
             refinement=Search(
@@ -135,7 +135,7 @@ PROFILES = {
             ),
             dreamt=("none",), dream_seeds=3, dream_temperatures=(0.1, 0.5, 1.25, 1.5),
             dream=Search(
-                40, 64, 4, 0.03, 100, validation_every=5, validation_tracks=32, temperature=1.0,
+                20, 64, 4, 0.03, 100, validation_every=5, validation_tracks=32, temperature=1.0,
             ),
             dream_rounds=4, round_rollouts=150, round_updates=540,
             test_episodes=100, reference_episodes=100, recheck_episodes=20,
