@@ -212,32 +212,72 @@ def imagine(
 
 @torch.inference_mode()
 def error_by_horizon(
-    m: MDNRNN,
+    v: VAE,
+    ms: dict[str, MDNRNN],
     rollouts: dataset.Rollouts,
     latents: dataset.Latents,
     informative: list[int],
-    horizon: int = 50,
+    horizon: int = 100,
     warm_up: int = 10,
     temperature: float = 0.1,
 ) -> list[dict]:
-    """How far a dream is from what happened, against the steps since M was left alone.
+    """How far dreams are from what happened, against the steps since M was left alone.
 
-    Squared errors of z summed over the `informative` latents, averaged over test episodes. One
-    entry a step: `step`, `dream` (M with the real actions) and `still` (the last real z, kept).
+    One entry a step (`step`), averages over test episodes, real actions. For every M by name and
+    for `still`, the guess that nothing moves any more and rewards are as in the last steps seen:
+
+    - `z_NAME`: squared error of z summed over the `informative` latents
+    - `frame_NAME`: squared error of the decoded frame, summed over its channels in [0, 1]
+    - `return_NAME`: the absolute error of the rewards' sum since M was left alone
     """
-    actions = rollouts.column("actions")
-    dreams, stills = [], []
+    found: dict[str, list] = {}
+    actions, rewards = rollouts.column("actions"), rollouts.column("rewards")
     for i in rollouts.indices("test"):
         length = min(int(rollouts.lengths[i]), warm_up + horizon + 1)
-        z = torch.from_numpy(latents.mu[i, :length])
-        dreamt, _ = imagine(m, z, torch.from_numpy(actions[i][:length]), temperature, warm_up)
-        for errors, guess in ((dreams, dreamt), (stills, z[warm_up])):
-            squared = (guess - z).square()[warm_up + 1 :, informative].sum(-1)
-            missing = (0, horizon - len(squared))
-            errors.append(np.pad(squared.numpy(), missing, constant_values=np.nan))
+        z, earned = torch.from_numpy(latents.mu[i, :length]), rewards[i][:length]
+        pixels = vae.to_input(rollouts.episode(int(i)).frames[warm_up + 1 : length])
+        guesses = {
+            name: imagine(m, z, torch.from_numpy(actions[i][:length]), temperature, warm_up)
+            for name, m in ms.items()
+        }
+        usual = torch.full((length,), float(earned[:warm_up].mean()))
+        guesses["still"] = z[warm_up].expand(length, -1), usual
+        for name, (guess, expected) in guesses.items():
+            ahead = guess[warm_up + 1 :]
+            missed = expected.numpy()[warm_up : length - 1] - earned[warm_up : length - 1]
+            errors = {
+                "z": (ahead - z[warm_up + 1 :])[:, informative].square().sum(-1).numpy(),
+                "frame": vae.squared_error(v.decode(ahead), pixels).numpy(),
+                "return": np.abs(np.cumsum(missed)),
+            }
+            for kind, values in errors.items():
+                padded = np.pad(values, (0, horizon - len(values)), constant_values=np.nan)
+                found.setdefault(f"{kind}_{name}", []).append(padded)
+    means = {key: np.nanmean(values, axis=0) for key, values in found.items()}
     return [
-        {"step": step + 1, "dream": float(dream), "still": float(still)}
-        for step, (dream, still) in enumerate(
-            zip(np.nanmean(dreams, axis=0), np.nanmean(stills, axis=0), strict=True)
-        )
+        {"step": step + 1, **{key: float(mean[step]) for key, mean in means.items()}}
+        for step in range(horizon)
     ]
+
+
+@torch.inference_mode()
+def replay(
+    world: World, layer: np.ndarray, seed: int, temperature: float = 1.0, steps: int = 1000
+) -> tuple[np.ndarray, np.ndarray]:
+    """One dream of a controller, to look at: frames uint8 `[T, 64, 64, 3]` and rewards `[T]`.
+
+    Args:
+        layer: C's weights `[3, inputs + 1]`.
+        seed: of the dream: its first frame and all of its noise.
+    """
+    dream = Dream(world, 1, temperature)
+    dream.begin(0, seed)
+    weights = torch.from_numpy(layer)[None]
+    frames, rewards = [], []
+    for _ in range(steps):
+        frames.append(dream.frames()[0])
+        reward, done = dream.step(controller.act(weights, dream.inputs))
+        rewards.append(float(reward))
+        if done:
+            break
+    return np.stack(frames), np.array(rewards)

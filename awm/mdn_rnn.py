@@ -450,6 +450,52 @@ def train(profile: Profile | str, model: str = "none") -> MDNRNN:
 
 
 @torch.inference_mode()
+def reward_quality(
+    m: MDNRNN, rollouts: dataset.Rollouts, latents: dataset.Latents, windows=(1, 5, 20, 50)
+) -> dict:
+    """How well M expects the reward along test episodes, shown the real codes.
+
+    `r2` has the explained variance of sums over so many steps: a tile's border cannot be seen in
+    z, so that the step at which it is reached is chance, and the pace is not. `tiles` are the
+    steps that reached one; `found` is the share of them among as many steps of the highest
+    expected reward (precision and recall at once), and `chance` what drawing steps would find.
+    `ends` counts episodes that ended before their limit.
+    """
+    expected, earned, ends = [], [], 0
+    actions, rewards = rollouts.column("actions"), rollouts.column("rewards")
+    for i in rollouts.indices("test"):
+        n = int(rollouts.lengths[i])
+        z, action = torch.from_numpy(latents.mu[i, :n])[None], torch.from_numpy(actions[i])[None]
+        maps = torch.from_numpy(latents.maps[i, :n]).float()[None] if m.needs_map else None
+        expected.append(m.predict(m(z, action, maps)[0]).reward[0].numpy())
+        earned.append(np.maximum(rewards[i], SMALLEST_REWARD))
+        ends += n < latents.mu.shape[1] - 1
+    r2 = {}
+    for window in windows:
+        guess, truth = (
+            np.concatenate([_sums(episode, window) for episode in side])
+            for side in (expected, earned)
+        )
+        r2[window] = float(1 - np.square(truth - guess).mean() / max(truth.var(), 1e-9))
+    guess, reached = np.concatenate(expected), np.concatenate(earned) > 0
+    count = int(reached.sum())
+    top = np.argsort(-guess, kind="stable")[:count]
+    return {
+        "r2": r2,
+        "tiles": count,
+        "found": float(reached[top].mean()) if count else None,
+        "chance": float(reached.mean()),
+        "ends": ends,
+    }
+
+
+def _sums(values: np.ndarray, window: int) -> np.ndarray:
+    """Sums over whole, adjacent windows."""
+    whole = len(values) // window
+    return values[: whole * window].reshape(whole, window).sum(axis=1)
+
+
+@torch.inference_mode()
 def attention_weights(m: MDNRNN, vae: VAE, episode: dataset.Episode) -> np.ndarray:
     """Where an attentive M looks at each step of an episode, `[time, items]`."""
     mu, _, maps = vae.encode_frames(episode.frames[:-1])

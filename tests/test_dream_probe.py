@@ -1,6 +1,7 @@
 """M on its own, linear probes, and the baselines that give a likelihood its meaning."""
 
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ import torch
 from awm import baselines, dataset, dream, mdn_rnn, probe, vae
 from awm.config import get_profile
 from awm.errors import AwmError
+from awm.rollout import Job
 
 
 def sequence(smoke):
@@ -39,6 +41,68 @@ def test_a_dream_with_real_codes_is_the_sequence(smoke):
         hidden, _ = m(z[None, : len(actions)], actions[None])
         expected = m.predict(hidden).reward[0]
     assert torch.allclose(rewards, expected, atol=1e-5)
+
+
+def test_errors_of_a_dream_are_those_of_its_guesses(smoke):
+    profile = get_profile("smoke")
+    rollouts, v = dataset.open_rollouts(profile), vae.load(profile)
+    latents = dataset.encode_latents(profile, v)
+    ms = {kind: mdn_rnn.load(profile, kind) for kind in ("none", "temporal")}
+    found = dream.error_by_horizon(v, ms, rollouts, latents, [0, 3], horizon=8, warm_up=5)
+    assert [entry["step"] for entry in found] == list(range(1, 9))
+    still, episodes = [], rollouts.indices("test")
+    for i in episodes:
+        ahead = latents.mu[i, 6:14] - latents.mu[i, 5]
+        still.append(np.square(ahead[:, [0, 3]]).sum(-1))
+    assert [e["z_still"] for e in found] == pytest.approx(np.mean(still, axis=0), rel=1e-4)
+    m, i = ms["temporal"], int(episodes[0])
+    z, actions = torch.from_numpy(latents.mu[i, :14]), rollouts.column("actions")[i][:14]
+    _, expected = dream.imagine(m, z, torch.from_numpy(actions), 0.1, warm_up=5)
+    missed = np.cumsum(expected[5:13].numpy() - rollouts.column("rewards")[i][5:13])
+    if len(episodes) == 1:
+        errors = [e["return_temporal"] for e in found]
+        assert errors == pytest.approx(np.abs(missed), rel=1e-3, abs=1e-4)
+
+
+def test_a_replay_is_the_dream_that_was_counted(smoke):
+    world = dream.load("smoke")
+    size = world.v.z_size + world.m.hidden_size + 1
+    layer = np.random.default_rng(0).normal(0, 0.1, (3, size)).astype(np.float32)
+    frames, rewards = dream.replay(world, layer, seed=5, steps=20)
+    (outcome,) = dream.dream_jobs(world, layer[None], [Job(0, 5)], steps=20)
+    assert len(frames) == len(rewards) == outcome.length
+    assert rewards.sum() == pytest.approx(outcome.episode_return, abs=1e-3)
+
+
+class Oracle:
+    """An "M" that expects the reward it is told."""
+
+    needs_map = False
+
+    def __init__(self, rewards):
+        self.rewards = iter(rewards)
+
+    def __call__(self, z, action, maps):
+        return next(self.rewards), None
+
+    def predict(self, reward):
+        return SimpleNamespace(reward=torch.as_tensor(reward)[None])
+
+
+def test_reward_quality_knows_chance_from_foresight(smoke):
+    profile = get_profile("smoke")
+    rollouts = dataset.open_rollouts(profile)
+    latents = dataset.encode_latents(profile, vae.load(profile))
+    rewards = [np.maximum(rollouts.column("rewards")[i], -1) for i in rollouts.indices("test")]
+    perfect = mdn_rnn.reward_quality(Oracle(rewards), rollouts, latents, windows=(1, 5))
+    assert perfect["r2"] == pytest.approx({1: 1, 5: 1})
+    assert perfect["found"] == 1 and perfect["tiles"] == sum((r > 0).sum() for r in rewards)
+    mean = np.concatenate(rewards).mean()
+    flat = mdn_rnn.reward_quality(
+        Oracle([np.full_like(r, mean) for r in rewards]), rollouts, latents, windows=(1,)
+    )
+    assert flat["r2"][1] == pytest.approx(0, abs=1e-5)
+    assert flat["ends"] == 0
 
 
 def test_spatial_attention_needs_frames(smoke):

@@ -111,6 +111,26 @@ def drawings():
         ),
         "one_track": lambda: figures.tracks([loop]),
         "dream_and_reality": lambda: figures.dream_and_reality(dreamt_generations()),
+        "dream_errors": lambda: figures.dream_errors(
+            [
+                {"step": n, **{f"{kind}_{name}": n * k for name in ("still", "none", "feature")}}
+                | {f"{kind}_still": n for kind in ("z", "frame", "return")}
+                | {f"{k}_{name}": n for k in ("z", "return") for name in ("none", "feature")}
+                for n, k, kind in ((1, 2, "frame"), (2, 3, "frame"))
+            ],
+            ["none", "feature"],
+        ),
+        "dream_rounds": lambda: figures.dream_rounds(
+            [
+                {
+                    "round": n,
+                    "real_steps": 90_000 * (n + 2),
+                    "dreamt": 900.0,
+                    "real": 300.0 + 90 * n,
+                }
+                for n in range(4)
+            ]
+        ),
         "dream_temperatures": lambda: figures.dream_temperatures(
             [(0.5, dreamt_generations()), (1.0, dreamt_generations()), (1.0, dreamt_generations())]
         ),

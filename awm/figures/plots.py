@@ -326,6 +326,50 @@ def dream_and_reality(log, dreamt_label="in the dream", x="generation"):
     return fig
 
 
+def dream_errors(errors, models):
+    """Errors of dreams against the steps since M was left alone: of z, frames and return.
+
+    `errors` is what `awm.dream.error_by_horizon` returns, `models` the names of its Ms.
+    """
+    titles = {
+        "z": "squared error of z",
+        "frame": "squared error of the frame",
+        "return": "error of the return so far",
+    }
+    fig, (row,) = panels(1, 3, 2.7)
+    for axes, (kind, title) in zip(row, titles.items(), strict=True):
+        at = _numbers(errors, "step")
+        axes.plot(at, _numbers(errors, f"{kind}_still"), "--", color=MUTED, label="nothing moves")
+        for model in models:
+            axes.plot(at, _numbers(errors, f"{kind}_{model}"), color=model_color(model),
+                      label=model_label(model))  # fmt: skip
+        axes.set(title=title, xlabel="steps alone", ylim=(0, None))
+        _finish(axes)
+    fig.legend(*row[0].get_legend_handles_labels(), loc="outside upper left", ncols=4)
+    return fig
+
+
+def dream_rounds(rounds):
+    """Iterative training: dreamt and real return against the real steps that were recorded.
+
+    `rounds` is what `awm.iteration.iterate` returns.
+    """
+    fig = figure(3.2)
+    axes = fig.subplots()
+    at = _numbers(rounds, "real_steps") / 1000
+    axes.plot(at, _numbers(rounds, "dreamt"), "o--", color=VIOLET, label="in the dream")
+    axes.plot(at, _numbers(rounds, "real"), "o-", color=INK, label="on the real track")
+    for entry, place in zip(rounds, at, strict=True):
+        axes.annotate(f"round {entry['round']}", (place, entry["real"]), (0, -11), ha="center",
+                      textcoords="offset points", fontsize=7, color=MUTED)  # fmt: skip
+    axes.margins(y=0.12)
+    axes.set(xlabel="real steps recorded, thousands", ylabel="return an episode")
+    _finish(axes)
+    axes.margins(x=0.08)
+    fig.legend(loc="outside upper left", ncols=2)
+    return fig
+
+
 def dream_temperatures(logs):
     """Dreamt and real return of the chosen controllers against the dream's temperature.
 
