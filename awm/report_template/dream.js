@@ -249,6 +249,7 @@ const awmDream = (() => {
   let action, steps, total, due, clock;
 
   const say = (text) => { root.querySelector(".dream-status").textContent = text; };
+  const fixed = (number, digits) => number.toFixed(digits).replace("-", "−");
   const chosen = () => form.querySelector("[name=model]:checked");
 
   function become(next, text) {
@@ -330,17 +331,17 @@ const awmDream = (() => {
     context.putImageData(picture, 0, 0);
     show(now);
     if (now.ended) {
-      become("over", `M ended the episode after ${steps} steps, at a return of ${total.toFixed(0)}.`);
+      become("over", `M ended the episode after ${steps} steps, at a return of ${fixed(total, 0)}.`);
     }
   }
 
   function show(now) {
     field.step.value = steps;
-    field.reward.value = now ? now.reward.toFixed(2) : "–";
-    field.return.value = total.toFixed(1);
-    field.chance.value = now ? `${(100 * now.chance).toFixed(2)} %` : "–";
+    field.reward.value = now ? fixed(now.reward, 2) : "–";
+    field.return.value = fixed(total, 1);
+    field.chance.value = now ? `${fixed(100 * now.chance, 2)} %` : "–";
     root.querySelectorAll(".dream-bar").forEach((bar, i) => bar.style.setProperty("--share", action[i]));
-    ["steer", "gas", "brake"].forEach((name, i) => { field[name].value = action[i].toFixed(2); });
+    ["steer", "gas", "brake"].forEach((name, i) => { field[name].value = fixed(action[i], 2); });
     showAttention(dream && dream.weights);
   }
 
@@ -359,9 +360,10 @@ const awmDream = (() => {
     pen.fillStyle = getComputedStyle(root).getPropertyValue("--accent");
     const count = kind === "temporal" ? world.memory : weights.length;
     const width = bars.width / count;
+    const top = Math.max(...weights);
     weights.forEach((weight, i) => {
-      const x = (count - weights.length + i) * width;
-      pen.fillRect(x, bars.height * (1 - weight), Math.max(1, width - 1), bars.height * weight);
+      const height = bars.height * weight / top;
+      pen.fillRect((count - weights.length + i) * width, bars.height - height, width - 1, height);
     });
   }
 
