@@ -16,7 +16,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
-from awm import controller, dataset, mdn_rnn, vae
+from awm import controller, dataset, evolution, mdn_rnn, vae
 from awm.attention import MEMORY, FeatureAttention
 from awm.config import Profile, get_profile
 from awm.controller import Controller
@@ -115,7 +115,7 @@ def bundle(profile: Profile | str) -> dict:
 
 def _driver(profile: Profile, model: str) -> str | None:
     """The controller that drives a model's dream: the refined one where there is one."""
-    names = (f"{model}-refined", model)
+    names = (evolution.refined(model), model)
     return next((name for name in names if controller.path_of(profile, name).exists()), None)
 
 
@@ -237,7 +237,8 @@ def pack(arrays: dict[str, Tensor]) -> dict:
 
     The values are float16, little-endian, in base64. AwmError if one is no finite float16.
     """
-    parts = {name: value.detach().numpy().astype("<f2") for name, value in arrays.items()}
+    with np.errstate(over="ignore"):  # it is told below, by name
+        parts = {name: value.detach().numpy().astype("<f2") for name, value in arrays.items()}
     for name, part in parts.items():
         if not np.isfinite(part).all():
             raise AwmError(

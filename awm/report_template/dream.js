@@ -331,7 +331,7 @@ const awmDream = (() => {
     context.putImageData(picture, 0, 0);
     show(now);
     if (now.ended) {
-      become("over", `M ended the episode after ${steps} steps, at a return of ${fixed(total, 0)}.`);
+      become("over", `M ended the episode at step ${steps}, with a return of ${fixed(total, 0)}.`);
     }
   }
 
@@ -389,10 +389,9 @@ const awmDream = (() => {
     const press = event.key === " " || event.key === "Enter";
     const name = keys[event.key] || (press && event.target.dataset.hold);
     if (name) hold(name);
-    else if (event.target !== screen) return;
-    else if (press && !event.repeat) toggle();
-    else if (event.key === "r" && !event.repeat) reset();
-    else if (!press) return;
+    else if (press && event.target === screen) event.repeat || toggle();
+    else if (event.key === "r") reset();
+    else return;
     event.preventDefault();
   });
   form.addEventListener("keyup", (event) => {
