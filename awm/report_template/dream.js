@@ -389,7 +389,7 @@ const awmDream = (() => {
     const press = event.key === " " || event.key === "Enter";
     const name = keys[event.key] || (press && event.target.dataset.hold);
     if (name) hold(name);
-    else if (press && event.target === screen) event.repeat || toggle();
+    else if (press && event.target === screen) { if (!event.repeat) toggle(); }
     else if (event.key === "r") reset();
     else return;
     event.preventDefault();
