@@ -25,8 +25,6 @@ STEPS = 20
 class Drives(synthetic.Rollouts):
     """Test episodes along circles: to the left, to the right, and to the left on the grass."""
 
-    lengths = [140, 140, 140]
-
     def __init__(self):
         super().__init__(count=3, length=140)
         self.lengths = np.array([140, 140, 140])
@@ -133,6 +131,12 @@ def test_dreams_begin_at_moments_that_differ(made):
     assert [start["label"] for start in bundle["starts"]] == [start.label for start in starts]
     assert bundle["starts"][0]["frame"].startswith("data:image/png;base64,")
     assert bundle["models"][0] == {"name": "none", "controller": "none-refined"}
+
+
+def test_short_episodes_offer_the_start_line_only():
+    rollouts = Drives()
+    rollouts.lengths[:] = live_dream.WARM_UP
+    assert live_dream.choose_starts(rollouts) == [live_dream.Start("the start line", 0, 0)]
 
 
 def test_m_remembers_the_steps_before_a_dream(made):

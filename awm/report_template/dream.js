@@ -272,6 +272,7 @@ const awmDream = (() => {
     field.driver.title = controller ? `C: ${controller}` : "No controller has been evolved for this M";
     if (!controller) drive(false);
     show(null);
+    field.rate.value = "–";
     become("waiting", `A real frame: ${frame.alt}.`);
     if (going) begin();
   }
