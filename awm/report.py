@@ -386,6 +386,7 @@ class Story:
             cite=self.cite,
             notebook=self.notebook,
             bibliography=self.bibliography,
+            live_dream=self.live_dream,
             profile=self.profile,
             label=label,
             m_names=_M_NAMES,
@@ -482,6 +483,27 @@ class Story:
             )
             items.append(f'<li id="ref-{key}">{text} {links}</li>')
         return self._slot(f'<ol class="references">{"".join(items)}</ol>')
+
+    def live_dream(self) -> str:
+        """A dream that the reader drives, or a note on what it lacks."""
+        from awm import live_dream  # brings PyTorch, which nothing else here needs
+
+        lack = live_dream.absent(self.profile)
+        if lack:
+            return self._slot(markup.note(lack))
+        bundle = live_dream.bundle(self.profile)
+        return self._slot(
+            _environment()
+            .get_template("dream.html.j2")
+            .render(
+                bundle=bundle,
+                models=live_dream.MODELS,
+                trained={m["name"]: m for m in bundle["models"]},
+                label=label,
+                data=json.dumps(bundle).replace("<", "\\u003c"),
+                script=(TEMPLATES / "dream.js").read_text("utf-8"),
+            )
+        )
 
     def _count(self, kind: str, name: str) -> str:
         if name in self.numbers:
