@@ -89,6 +89,16 @@ def _refine(options: argparse.Namespace) -> None:
     )
 
 
+def _iterate(options: argparse.Namespace) -> None:
+    from awm import iteration
+
+    for entry in iteration.iterate(options.profile, options.model, workers=options.workers):
+        print(
+            f"round {entry['round']}: {entry['real_steps']:,} real steps recorded, "
+            f"{entry['dreamt']:.0f} in the dream, {entry['real']:.0f} on the track"
+        )
+
+
 def _evaluate(options: argparse.Namespace) -> None:
     from awm import evaluation
 
@@ -290,6 +300,25 @@ def _parser() -> argparse.ArgumentParser:
     )
     _workers(refine)
     _cluster(refine)
+
+    iterate = _command(
+        commands,
+        "iterate",
+        _iterate,
+        "rounds of dreaming, driving and learning",
+        "Iterative training: evolve C in M's dream, record it on the track, train M further, and "
+        "again: data/PROFILE/iteration-MODEL.json.",
+        """\
+  awm iterate --profile smoke
+  awm iterate --model temporal --profile paper""",
+    )
+    iterate.add_argument(
+        "--model",
+        choices=[attention for attention in ATTENTIONS if attention != "spatial"],
+        default="none",
+        help="the M that dreams (default: none)",
+    )
+    _workers(iterate)
 
     evaluate = _command(
         commands,

@@ -133,11 +133,11 @@ PROFILES = {
                 50, 64, 4, 0.02, 100, validation_every=5, validation_tracks=64,
                 hard_tracks=2, steering_noise=0.1, averaged=20,
             ),
-            dreamt=("none",), dream_seeds=3, dream_temperatures=(0.1, 0.5, 1.25, 1.5),
+            dreamt=("none",), dream_seeds=3, dream_temperatures=(0.5, 1.5),
             dream=Search(
                 20, 64, 4, 0.03, 100, validation_every=5, validation_tracks=32, temperature=1.0,
             ),
-            dream_rounds=4, round_rollouts=150, round_updates=540,
+            dream_rounds=3, round_rollouts=150, round_updates=540,
             test_episodes=100, reference_episodes=100, recheck_episodes=20,
         ),
     )

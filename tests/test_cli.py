@@ -15,6 +15,7 @@ COMMANDS = [
     ("train", "mdn-rnn"),
     ("evolve",),
     ("refine",),
+    ("iterate",),
     ("evaluate",),
     ("publish",),
 ]
@@ -64,6 +65,15 @@ def test_evolve_on_the_track_or_in_a_dream(stage):
     assert cli.main(arguments) == 0
     assert dreamt[0][1]["temperature"] == 0.5
     assert dreamt[0][1]["model"] == "none"
+
+
+def test_rounds_are_told_line_by_line(stage, capsys):
+    entry = {"round": 1, "real_steps": 12345, "dreamt": 800.4, "real": -3.2}
+    calls = stage("iteration", "iterate", [entry])
+    assert cli.main(["iterate", "--profile", "smoke", "--workers", "2"]) == 0
+    assert calls[0][0][1] == "none" and calls[0][1]["workers"] == 2
+    shown = capsys.readouterr().out
+    assert "round 1: 12,345 real steps recorded, 800 in the dream, -3 on the track" in shown
 
 
 @pytest.mark.parametrize("value", ["0", "-1", "inf", "warm"])

@@ -62,6 +62,13 @@ def run(workspace):
         ],
         test={"test_reconstruction": 44.9, "test_kl": 3.0},
     )
+    write_record(
+        "iteration-none.json",
+        rounds=[
+            {"dreamt": 950.0, "real": 120.0, "real_steps": 390, "vae_error": 20.0},
+            {"dreamt": 800.0, "real": 640.0, "real_steps": 590, "vae_error": 21.0},
+        ],
+    )
     refined = config.data_dir(PROFILE) / "evolution" / "none-refined.jsonl"
     refined.parent.mkdir(parents=True, exist_ok=True)
     refined.write_text(
@@ -297,6 +304,8 @@ def test_numbers_are_looked_up_and_tell_their_origin(run):
     assert "34.30" in text
     assert "The best validation score of its mean is 77" in text
     assert "population's average ended at −10" in text
+    assert "promised 950 points and its controller earned 120" in text
+    assert "the last promised 800 and earned 640" in text
     assert "+100" in text  # spatial less plain, on the same ten tracks
     assert "better than plain M" in text
 
