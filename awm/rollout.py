@@ -67,10 +67,11 @@ class WorldModel:
 
     Args:
         m: None for a controller that sees z alone.
+        forgetful: begin every step from M's initial state (see `awm.faults`).
     """
 
-    def __init__(self, v: VAE, m: MDNRNN | None, lanes: int):
-        self.v, self.m = v, m
+    def __init__(self, v: VAE, m: MDNRNN | None, lanes: int, forgetful: bool = False):
+        self.v, self.m, self.forgetful = v, m, forgetful
         self.group = min(lanes, _GROUP)
         if lanes % self.group:
             raise AwmError(f"The number of lanes must be a multiple of {_GROUP}, not {lanes}.")
@@ -106,6 +107,8 @@ class WorldModel:
         """M's step from what was observed; returns the attention weights, if any."""
         if self.m is None:
             return None
+        if self.forgetful:
+            self.state = self.m.initial_state(len(self.z))
         self.state, attention_weights = self.m.step(self.z, action, self.state, self.frame_map)
         return attention_weights
 
@@ -189,6 +192,7 @@ def drive_jobs(
     jobs: Sequence[Job],
     frames: str = "fast",
     steering_noise: float = 0.0,
+    forgetful: bool = False,
 ) -> list[Outcome]:
     """Drive every job in this process, with one thread, and return their outcomes.
 
@@ -198,6 +202,7 @@ def drive_jobs(
         frames: `"fast"` or `"reference"` (Gymnasium's own).
         steering_noise: deviation of Gaussian noise on the steering, a way to evolve margin;
             seeded by the track, so that it too is the same for every candidate.
+        forgetful: empty M's memory before every step (see `awm.faults`).
     """
     if frames not in FRAMES:
         raise AwmError(f"There are no {frames!r} frames. Choose one of: {', '.join(FRAMES)}.")
@@ -208,7 +213,7 @@ def drive_jobs(
     used = [_Lane(frames, pixels[i]) for i in range(min(lanes, len(jobs)))]
     layer = torch.zeros(lanes, *layers.shape[1:])
     noise = [np.random.default_rng(0)] * lanes
-    world = WorldModel(v, m, lanes)
+    world = WorldModel(v, m, lanes, forgetful)
 
     def begin(i: int) -> None:
         job = queue.popleft()
