@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from scipy import stats
 from torch import Tensor
 
 from awm import config, dataset, mdn_rnn, provenance, vae
@@ -89,6 +90,54 @@ def _steps(batch) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     z, after = batch.z[:, :-1][present], batch.z[:, 1:][present]
     inputs = torch.cat([z, batch.action[present], torch.ones(len(z), 1)], dim=1)
     return z, inputs, batch.reward[present], after
+
+
+def compare_attentions(profile: Profile | str, kinds=config.ATTENTIONS) -> dict:
+    """What attention adds to M's likelihood on test episodes; returns at once if unchanged.
+
+    Every kind against `none`, paired by episode: `mean`, `low` and `high` of the difference in
+    nats a step (negative is better) with Student's 95 % interval over the `episodes`. The interval
+    speaks of these trained models on other episodes, not of other trainings.
+    """
+    profile = get_profile(profile)
+    path = config.artefact(profile, "mdn_rnn-attentions.json")
+    ms = {kind: mdn_rnn.load(profile, kind) for kind in kinds}
+    sources = {kind: m.manifest["hash"] for kind, m in ms.items()}
+    if path.exists():
+        before = provenance.read_json(path)
+        if before["sources"] == sources:
+            return before
+    rollouts, v = dataset.open_rollouts(profile), vae.load(profile)
+    data = SequenceData(profile, rollouts, dataset.encode_latents(profile, v))
+    likelihoods = {kind: _nll_by_episode(m, data) for kind, m in ms.items()}
+    gains = {}
+    for kind in kinds:
+        if kind != "none":
+            gaps = likelihoods[kind] - likelihoods["none"]
+            reach = stats.t.ppf(0.975, len(gaps) - 1) * stats.sem(gaps) if len(gaps) > 1 else 0.0
+            mean = float(gaps.mean())
+            gains[kind] = {
+                "mean": mean,
+                "low": mean - float(reach),
+                "high": mean + float(reach),
+                "episodes": len(gaps),
+            }
+    result = provenance.record(profile, sources=sources, **gains)
+    provenance.write_json(config.data_dir(profile) / path.name, result)
+    return result
+
+
+@torch.inference_mode()
+def _nll_by_episode(m: mdn_rnn.MDNRNN, data: SequenceData) -> np.ndarray:
+    """Nats a step of every test episode; z is drawn alike for every M."""
+    found = []
+    for episode in data.rollouts.indices("test"):
+        length = int(data.rollouts.lengths[episode])
+        windows = [(episode, start) for start in range(0, length, data.length)]
+        batch = data.cut(windows, m.needs_map, np.random.default_rng(int(episode)))
+        sums = mdn_rnn.losses(m, batch)
+        found.append(float(sums["nll"].sum() / sums["steps"]))
+    return np.array(found)
 
 
 def _score(deviation, expected, z, expected_reward, reward, informative: list[int]) -> dict:

@@ -267,6 +267,7 @@ def _records(profile: Profile) -> dict:
         "vae": Record.load(profile, "vae.json"),
         "mdn_rnn": {m: Record.load(profile, f"mdn_rnn-{m}.json") for m in _M_NAMES},
         "baselines": Record.load(profile, "mdn_rnn-baselines.json"),
+        "gains": Record.load(profile, "mdn_rnn-attentions.json"),
         "faults": Record.load(profile, "faults.json"),
         "iteration": Record.load(profile, "iteration-none.json"),
         "evolution": _all(profile, "evolution", ".jsonl"),

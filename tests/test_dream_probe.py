@@ -151,3 +151,18 @@ def test_a_gaussians_score_is_torchs():
     exact = -torch.distributions.Normal(expected, deviation).log_prob(z).mean(0)
     assert found["nll"] == pytest.approx(exact.sum().item(), rel=1e-4)
     assert found["nll_informative"] == pytest.approx(exact[[1, 3]].sum().item(), rel=1e-4)
+
+
+def test_attention_is_compared_episode_by_episode(smoke_copy):
+    found = baselines.compare_attentions("smoke", kinds=("none", "feature", "temporal"))
+    test = dataset.open_rollouts("smoke").indices("test")
+    for kind in ("feature", "temporal"):
+        gain = found[kind]
+        assert gain["low"] <= gain["mean"] <= gain["high"] and gain["episodes"] == len(test)
+        # The mean of the differences is near that of the likelihoods, which weigh by steps.
+        plain, attentive = (
+            mdn_rnn.load("smoke", k).manifest["test"]["nll"] for k in ("none", kind)
+        )
+        assert gain["mean"] == pytest.approx(attentive - plain, abs=0.2)
+    again = baselines.compare_attentions("smoke", kinds=("none", "feature", "temporal"))
+    assert again["date"] == found["date"], "nothing has changed"
