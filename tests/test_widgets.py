@@ -19,6 +19,8 @@ import synthetic
 from PIL import Image
 
 from awm import notebook_page, widgets
+from awm.errors import AwmError
+from awm.widgets import latents, models
 
 VIEW = "application/vnd.jupyter.widget-view+json"
 #: What both the exported and the opened notebook run.
@@ -87,7 +89,7 @@ class TestReconstructionBrowser:
 
         def episode(index):
             if index == 1:
-                raise widgets.AwmError("Episode 1 is damaged. Collect it again.")
+                raise AwmError("Episode 1 is damaged. Collect it again.")
             return whole(index)
 
         rollouts.episode = episode
@@ -128,7 +130,7 @@ class TestLatentExplorer:
         assert np.array_equal(pixels(explorer.original), rollouts.episode(1).frames[7])
         explorer.from_frame.click()
         assert explorer.z.any() and explorer.decoded.value != flat
-        expected = widgets._reconstruct(vae, rollouts.episode(1).frames[7:8])[0].astype(int)
+        expected = models.reconstruct(vae, rollouts.episode(1).frames[7:8])[0].astype(int)
         # The last bit may turn with the size of the batch.
         assert np.abs(pixels(explorer.decoded) - expected).max() <= 1
 
@@ -138,7 +140,7 @@ class TestLatentExplorer:
         assert explorer.sliders[0].value == -6.25 and explorer.sliders[0].max == 8
         assert explorer.z[0] == pytest.approx(-6.3)
         explorer.show(np.zeros(32))
-        assert explorer.sliders[0].min == -widgets.REACH
+        assert explorer.sliders[0].min == -latents.REACH
 
     def test_a_value_echoed_by_the_browser_changes_nothing(self, vae):
         explorer = widgets.latent_explorer(vae)
@@ -152,8 +154,8 @@ class TestLatentExplorer:
     def test_random_dreams_differ_and_draw_once(self, vae, monkeypatch):
         explorer = widgets.latent_explorer(vae)
         calls = []
-        decode = widgets._decode
-        monkeypatch.setattr(widgets, "_decode", lambda *a: calls.append(1) or decode(*a))
+        decode = latents.decode
+        monkeypatch.setattr(latents, "decode", lambda *a: calls.append(1) or decode(*a))
         explorer.random_dream.click()
         first = explorer.decoded.value
         explorer.random_dream.click()

@@ -6,6 +6,7 @@ it, and as a figure for a page that stands still.
 
 import base64
 import html
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,18 +18,18 @@ from awm.figures.theme import FAINT, GRID, INK, MUTED, WEIGHT, panels
 #: Pixels of the SVG: its width, and what stands beside and below the rows.
 WIDTH, LEFT, RIGHT = 660, 118, 46
 BOTTOM, _GAP = 22, 8
+#: A row of so many pixels has levels inside; a smaller one says its extremes.
+_TALL = 100
 
 
 @dataclass(frozen=True)
 class Line:
-    """`values` [n], n at most the timeline's steps: a curve may end early.
-
-    NaN is not measured; what is measured now and then is drawn as dots, joined.
-    """
+    """`values` [n], n at most the timeline's steps: a curve may end early. NaN is not drawn."""
 
     name: str
     values: np.ndarray
     color: str = INK
+    dots: bool = False  #: also a dot for every value: what is measured now and then
 
 
 @dataclass(frozen=True)
@@ -126,6 +127,12 @@ def _curves_svg(row: Curves, steps: int, top: float) -> str:
     ]
     if low < 0 < high:
         parts.append(f'<path d="M{LEFT},{y_of(0):.1f}H{right}" stroke="{FAINT}"/>')
+    marks = _levels(low, high) if row.height >= _TALL else (low, high)
+    for value in marks:
+        y = min(max(y_of(value), top + 5), bottom - 5)
+        parts.append(_text(right + 6, y, _number(value), MUTED, size=9))
+        if row.height >= _TALL:
+            parts.append(f'<path d="M{LEFT},{y_of(value):.1f}H{right}" stroke="{GRID}"/>')
     for n, line in enumerate(row.lines):
         values = np.asarray(line.values, float)
         known = np.isfinite(values)
@@ -135,7 +142,7 @@ def _curves_svg(row: Curves, steps: int, top: float) -> str:
         parts.append(
             f'<polyline points="{points}" fill="none" stroke="{line.color}" stroke-width="1.4"/>'
         )
-        if not known.all():  # measured now and then
+        if line.dots and points:
             dots = points.replace(" ", "h0M")
             parts.append(
                 f'<path d="M{dots}h0" stroke="{line.color}" stroke-width="6" '
@@ -143,10 +150,6 @@ def _curves_svg(row: Curves, steps: int, top: float) -> str:
             )
         middle = top + row.height / 2 + 13 * (n - (len(row.lines) - 1) / 2)
         parts.append(_text(LEFT - 8, middle, line.name, line.color, "end"))
-    parts += [
-        _text(right + 6, y, _number(value), MUTED, size=9)
-        for y, value in ((top + 5, high), (bottom - 5, low))
-    ]
     return "".join(parts)
 
 
@@ -200,6 +203,13 @@ def _text(x, y, text: str, color: str, anchor: str = "start", size: int = 11) ->
 
 def _number(value: float) -> str:
     return f"{value:.3g}".replace("-", "−")
+
+
+def _levels(low: float, high: float) -> list[float]:
+    """A few round values between two."""
+    span = high - low
+    every = next(e * 10.0**p for p in range(-9, 9) for e in (1, 2, 5) if span <= 6 * e * 10.0**p)
+    return [n * every for n in range(math.ceil(low / every), math.floor(high / every) + 1)]
 
 
 def _ticks(steps: int, most: int = 6) -> range:

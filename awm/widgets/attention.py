@@ -63,7 +63,7 @@ class AttentionViewer(Panel):
                 in_a_row(titled("frame", self.seen), self._lit, self._bars),
                 self.map,
                 self.summary,
-                *([muted(html.escape(missing))] if missing else []),
+                *([muted(missing)] if missing else []),
             ]
         )
 

@@ -6,8 +6,10 @@ import ipywidgets
 import numpy as np
 
 from awm.errors import AwmError
+from awm.rollout import Recording
 
-_WIDE = {"layout": {"width": "480px"}, "style": {"description_width": "55px"}}
+#: What sliders beside each other share.
+WIDE = {"layout": {"width": "480px"}, "style": {"description_width": "85px"}}
 
 
 class FrameChooser:
@@ -26,15 +28,15 @@ class FrameChooser:
         self._read = lru_cache(maxsize=2)(rollouts.episode)
         if indices is None:
             self.rollout = ipywidgets.IntSlider(
-                0, 0, len(rollouts) - 1, description="rollout", **_WIDE
+                0, 0, len(rollouts) - 1, description="rollout", **WIDE
             )
         else:
             self.rollout = ipywidgets.SelectionSlider(
-                options=indices, description="rollout", **_WIDE
+                options=indices, description="rollout", **WIDE
             )
         # Past the first second, in which the camera still zooms in.
         last = self._last()
-        self.frame = ipywidgets.IntSlider(min(60, last // 2), 0, last, description=called, **_WIDE)
+        self.frame = ipywidgets.IntSlider(min(60, last // 2), 0, last, description=called, **WIDE)
         self.play = play(self.frame)
         self.rollout.observe(self._other_rollout, "value")
         self.frame.observe(self._other_frame, "value")
@@ -57,10 +59,11 @@ class FrameChooser:
             if index in self._rollouts.indices(name)
         ]
         split = f"{splits[0]} split · " if splits else ""
-        return (
-            f"rollout {index} · {split}{episode.driver} driver · track seed {episode.seed} · "
-            f"frame {self.frame.value} of {len(episode.frames) - 1}"
-        )
+        frame = f"frame {self.frame.value} of {len(episode.frames) - 1}"
+        if isinstance(episode, Recording):
+            return frame
+        who = f"{episode.driver} driver · track seed {episode.seed}"
+        return f"rollout {index} · {split}{who} · {frame}"
 
     def _last(self) -> int:
         return max(0, len(self.episode().frames) - 1 - self._leave)

@@ -13,7 +13,7 @@ from awm import vae as vision
 from awm.errors import AwmError
 from awm.figures.theme import INK
 from awm.figures.timeline import Curves, Line
-from awm.widgets.chooser import FrameChooser, play
+from awm.widgets.chooser import WIDE, FrameChooser, play
 from awm.widgets.models import encode, held_out, inference, open_ms, open_rollouts, open_vae
 from awm.widgets.panel import SCALE, Panel, image, in_a_row, muted, or_notice, titled
 from awm.widgets.timeline import Timeline
@@ -107,13 +107,12 @@ class DreamPlayer(Panel):
             options=[(figures.model_label(name), name) for name in ms],
             value=kind if kind in ms else next(iter(ms)), style={"button_width": "auto"},
         )  # fmt: skip
-        wide = {"layout": {"width": "480px"}, "style": {"description_width": "85px"}}
         # Steps of an eighth: a browser's arithmetic leaves binary fractions alone.
         self.temperature = ipywidgets.FloatSlider(
             1.0, min=0.125, max=2.0, step=0.125, description="temperature",
-            readout_format=".3f", **wide,
+            readout_format=".3f", **WIDE,
         )  # fmt: skip
-        self.step = ipywidgets.IntSlider(0, 0, 1, description="step", **wide)
+        self.step = ipywidgets.IntSlider(0, 0, 1, description="step", **WIDE)
         self.play = play(self.step)
         self.one_step, self.reset, self.again = (
             ipywidgets.Button(description=name, tooltip=tip, layout={"width": "auto"})
@@ -144,7 +143,7 @@ class DreamPlayer(Panel):
                     titled("dream", self.dreamt),
                     titled("reward", self.curves, self.summary),
                 ),
-                *([muted(html.escape(missing))] if missing else []),
+                *([muted(missing)] if missing else []),
             ]
         )
 

@@ -105,16 +105,16 @@ class EvolutionMonitor(Panel):
 def _rows(name: str, log: list[dict]) -> Curves:
     color = figures.model_color(name)
     lines = [
-        ("best", "best", to_hex(tint(color, 0.45))),
-        ("mean", "mean", to_hex(tint(color, 0.7))),
-        ("worst", "worst", to_hex(tint(color, 0.45))),
-        ("validation", "validation", color),
-        ("real", "real track", INK),  # where the search itself is dreamt
+        ("best", "best", to_hex(tint(color, 0.45)), False),
+        ("mean", "mean", to_hex(tint(color, 0.7)), False),
+        ("worst", "worst", to_hex(tint(color, 0.45)), False),
+        ("validation", "validation", color, True),
+        ("real", "real track", INK, True),  # where the search itself is dreamt
     ]
     return Curves(
         tuple(
-            Line(label, np.array([_number(entry.get(key)) for entry in log]), shade)
-            for key, label, shade in lines
+            Line(label, np.array([_number(entry.get(key)) for entry in log]), shade, dots=checked)
+            for key, label, shade, checked in lines
             if any(entry.get(key) is not None for entry in log)
         ),
         height=240,

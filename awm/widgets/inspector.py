@@ -25,7 +25,7 @@ TABS = (
     ),
     (
         "latents",
-        "Turn the 32 numbers by hand. Blue-grey sliders are latents that V does not use.",
+        "Turn the 32 numbers by hand, the most informative first; V does not use the grey ones.",
         lambda profile: latent_explorer(profile, profile),
     ),
     (

@@ -1,6 +1,7 @@
 """What every widget is: a box with a still picture, or a note of what is missing."""
 
 import html
+import re
 from functools import wraps
 
 import ipywidgets
@@ -75,5 +76,8 @@ def in_a_row(*widgets):
 
 
 def muted(text: str):
-    """A line of small print; `text` is HTML."""
-    return ipywidgets.HTML(f'<span style="font-size: 90%; opacity: .75">{text}</span>')
+    """Small print; what stands between `backquotes` is a command."""
+    text = re.sub("`([^`]*)`", r"<code>\1</code>", html.escape(text))
+    return ipywidgets.HTML(
+        f'<div style="font-size: 90%; opacity: .75; line-height: 1.5">{text}</div>'
+    )

@@ -2,6 +2,7 @@
 
 import html
 import math
+from dataclasses import dataclass
 
 import ipywidgets
 import numpy as np
@@ -12,6 +13,7 @@ from awm.errors import AwmError
 from awm.figures.theme import BLUE, GREEN, INK, ORANGE, VERMILION
 from awm.figures.timeline import Curves, Line, timeline
 from awm.mdn_rnn import SMALLEST_REWARD
+from awm.rollout import Recording
 from awm.widgets.chooser import FrameChooser
 from awm.widgets.models import encode, open_rollouts, open_vae
 from awm.widgets.panel import SCALE, Panel, image, in_a_row, muted, or_notice, titled
@@ -26,17 +28,33 @@ def rollout_player(rollouts, vae=None):
     """Play a rollout; actions, rewards and latents are curves, and a cursor keeps to the frame.
 
     Args:
-        rollouts: a `Rollouts`, or a profile or its name.
+        rollouts: a `Rollouts`, or a profile or its name; or an agent's drive, a `Recording`.
         vae: a `VAE`, or a profile or its name; by default V of the profile, if `rollouts` is one.
             Without it there are no latents, and the widget says what to run.
     """
     if vae is None and isinstance(rollouts, str | Profile):
         vae = rollouts
-    rollouts = open_rollouts(rollouts)
+    rollouts = open_rollouts(_One(rollouts) if isinstance(rollouts, Recording) else rollouts)
     try:
         return RolloutPlayer(rollouts, open_vae(vae))
     except AwmError as error:
         return RolloutPlayer(rollouts, None, missing=str(error))
+
+
+@dataclass(frozen=True)
+class _One:
+    """A recording in the place of rollouts."""
+
+    recording: Recording
+
+    def __len__(self) -> int:
+        return 1
+
+    def indices(self, split: str) -> tuple:
+        return ()
+
+    def episode(self, index: int) -> Recording:
+        return self.recording
 
 
 class RolloutPlayer(Panel):
@@ -49,7 +67,7 @@ class RolloutPlayer(Panel):
         self.play = self._chooser.play
         self.seen, self.curves, self.summary = image(), Timeline(), ipywidgets.HTML()
         self._draw()
-        below = [muted(f"No latents are shown. {html.escape(missing)}")] if missing else []
+        below = [muted(f"No latents are shown. {missing}")] if missing else []
         super().__init__(
             [
                 self._chooser.view,
@@ -77,9 +95,10 @@ class RolloutPlayer(Panel):
                 f"steering {steer:+.2f} · gas {gas:.2f} · brake {brake:.2f}<br>"
                 f"reward {episode.rewards[t]:+.2f}"
             )
+        described = html.escape(self._chooser.describe()).replace(" · ", "<br>")
         self.summary.value = (
-            f"{done}<br>return so far <b>{episode.rewards[:t].sum():.1f}</b><br>"
-            + "<br>".join(html.escape(self._chooser.describe()).split(" · "))
+            f'<div style="line-height: 1.5">{done}<br>'
+            f"return so far <b>{episode.rewards[:t].sum():.1f}</b><br>{described}</div>"
         )
 
     def _rows(self, episode) -> list[Curves]:
