@@ -48,7 +48,7 @@ class EvolutionMonitor(Panel):
 
     def __init__(self, profile: Profile, name: str, names: list[str]):
         self._profile, self._log, self._stamp = profile, [], None
-        self._closed, self._thread = threading.Event(), None
+        self._closed, self._thread, self._lock = threading.Event(), None, threading.Lock()
         self.search = ipywidgets.Dropdown(options=names, value=name, description="search")
         self.plot, self.summary = ipywidgets.HTML(), ipywidgets.HTML()
         self._show()
@@ -66,6 +66,10 @@ class EvolutionMonitor(Panel):
 
     def refresh(self) -> None:
         """Read the log again if it has changed, and draw it."""
+        with self._lock:
+            self._refresh()
+
+    def _refresh(self) -> None:
         name = self.search.value
         try:
             status = evolution.log_path(self._profile, name).stat()
