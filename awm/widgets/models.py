@@ -1,6 +1,8 @@
 """What the widgets look at, opened from a profile, and V's part in showing it."""
 
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 
 import numpy as np
 import torch
@@ -10,6 +12,9 @@ from awm import vae as vision
 from awm.config import Profile, get_profile
 from awm.errors import AwmError
 from awm.rollout import one_thread
+
+#: Frames that are encoded in the calling thread.
+_FEW = 64
 
 
 def open_rollouts(rollouts) -> dataset.Rollouts:
@@ -70,6 +75,16 @@ def decode(vae: vision.VAE, z: np.ndarray) -> np.ndarray:
 
 def encode(vae: vision.VAE, frames: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Frames uint8 [n, 64, 64, 3] as latents' means [n, z_size] and V's maps [n, 36, 128]."""
+    if len(frames) <= _FEW:
+        return _encode(vae, frames)
+    # Whole rollouts on two cores, but not with torch's own threads (see `inference`).
+    with one_thread(), ThreadPoolExecutor(2) as pool:
+        halves = pool.map(partial(_encode, vae), np.array_split(frames, 2))
+        mu, maps = (np.concatenate(parts) for parts in zip(*halves, strict=True))
+    return mu, maps
+
+
+def _encode(vae: vision.VAE, frames: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     with inference():
         mu, _, maps = vae.encode_frames(np.ascontiguousarray(frames), batch=32)
     return mu, maps
