@@ -287,7 +287,7 @@ def server(folder: Path, module: str, *options: str, ready: str):
             process.wait()
 
 
-def _wait_until_up(server: subprocess.Popen, address: str, log: Path, seconds: float = 30) -> None:
+def _wait_until_up(server: subprocess.Popen, address: str, log: Path, seconds: float = 90) -> None:
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline and server.poll() is None:
         try:

@@ -21,7 +21,7 @@ from awm.widgets.timeline import Timeline
 #: How many real steps M sees before it dreams, and how many it may then dream.
 WARM_UP, HORIZON = 32, 128
 #: How many of the last steps are dreamt again, with the same noise, at another temperature.
-_AGAIN = 32
+_AGAIN = 24
 
 
 @or_notice
@@ -30,6 +30,7 @@ def dream_player(profile, kind: str = "none"):
 
     M sees up to 32 real steps, then only its own samples and the recorded actions. Choose the
     rollout, the frame at which the dream begins, the M and the temperature; play or step.
+    A spatially attentive M looks at its own dream, decoded: 3 ms a step, where others need 0.2.
 
     Args:
         profile: whose rollouts, V and Ms; those that are not trained are named.
