@@ -18,7 +18,7 @@ RETRAIN ?=
 # `make test PYTEST_ARGS="-k report"`
 PYTEST_ARGS ?= -n auto --dist loadfile
 
-.PHONY: help report test bench lab lint clean
+.PHONY: help report test bench lab app lint clean
 
 help:
 	@echo 'make report [PROFILE=smoke|quick|paper] [RETRAIN=1]'
@@ -29,6 +29,7 @@ help:
 	@echo 'make bench    measure simulator, closed loop, dream, training and collection against their'
 	@echo '              peers, and write report/benchmarks.html (EnvPool takes part if installed)'
 	@echo 'make lab      open the notebooks in JupyterLab'
+	@echo 'make app      open the inspector with Voilà: rollouts, latents, dreams, attention, evolution'
 	@echo 'make lint     check the code with ruff'
 	@echo 'make clean    remove caches and build products; with PROFILE=smoke|quick|paper also'
 	@echo '              that profile'\''s data/. Keeps data/pretrained, images/, report/, $(VENV)'
@@ -50,6 +51,9 @@ bench: $(INSTALLED)
 
 lab: $(INSTALLED)
 	$(BIN)/jupyter lab --notebook-dir=notebooks
+
+app: $(INSTALLED)
+	$(BIN)/voila app/inspector.ipynb
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .
@@ -81,5 +85,5 @@ clean:
 	esac
 	@echo 'removing caches and build products (kept: data/, images/, report/, $(VENV))'
 	@rm -rf build dist .pytest_cache .ruff_cache .report-*
-	@find awm notebooks tests benchmarks \( -name __pycache__ -o -name .ipynb_checkpoints \) \
+	@find app awm notebooks tests benchmarks \( -name __pycache__ -o -name .ipynb_checkpoints \) \
 		-prune -exec rm -rf {} + 2>/dev/null || true

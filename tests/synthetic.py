@@ -1,10 +1,13 @@
-"""Rollouts out of thin air, for tests that need something to look at and no simulator."""
+"""Rollouts, models and logs out of thin air, for tests that need something to look at."""
 
+import json
 from dataclasses import dataclass
+from zlib import crc32
 
 import numpy as np
 import torch
 
+from awm import config, dataset, mdn_rnn, weights
 from awm.vae import VAE
 
 
@@ -53,3 +56,39 @@ def random_vae(z_size: int = 32) -> VAE:
             layer.weight *= 4
         vae.posterior.weight *= 8
     return vae.eval().requires_grad_(False)
+
+
+def workspace(profile: str = "smoke", length: int = 48, kinds=config.ATTENTIONS) -> None:
+    """In AWM_ROOT, what the stages would leave of a profile: rollouts, V, Ms of random weights."""
+    profile = config.get_profile(profile)
+    rng = np.random.default_rng(0)
+    names = ["synthetic"] * profile.rollouts
+    group = dataset._open_for_writing(profile, dataset.path_of(profile), names)
+    for i in range(profile.rollouts):
+        frames = road_frames(length + 1, bend=4 * (i + 1))
+        group["frames"][i, : length + 1] = frames
+        group["actions"][i, :length] = rng.uniform(0, 1, (length, 3))
+        group["rewards"][i, :length] = rng.choice([-0.1, 3.2], length)
+        group["lengths"][i], group["checksums"][i] = length, crc32(frames)
+    group.attrs["hash"] = "synthetic"
+    folder = config.data_dir(profile)
+    weights.save(folder / "vae.safetensors", random_vae().state_dict(), {})
+    for kind in kinds:
+        m = mdn_rnn.build(profile, kind)
+        with torch.no_grad():  # attention that tells one item from another
+            for name, weight in m.named_parameters():
+                if name.startswith("attention"):
+                    weight *= 4
+        weights.save(folder / f"mdn_rnn-{kind}.safetensors", m.state_dict(), {})
+
+
+def log_generation(name: str = "none", profile: str = "smoke", over: bool = False) -> None:
+    """One more line of a search's log in AWM_ROOT; with `over` the one that ends it."""
+    path = config.data_dir(profile) / "evolution" / f"{name}.jsonl"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    n = len(path.read_text().splitlines()) if path.exists() else 0
+    entry = {"generation": n, "steps": 1000 * (n + 1), "seconds": 60.0 * n, "validation": 200.0 + n}
+    if not over:
+        entry |= {"best": 300.0 + n, "mean": 100.0 + n, "worst": -50.0}
+    with path.open("a") as file:
+        file.write(json.dumps(entry) + "\n")

@@ -124,7 +124,7 @@ def test_make_alone_explains_itself():
     for arguments in ((), ("help",)):
         shown = make(*arguments)
         assert shown.returncode == 0
-        for target in ("report", "test", "lab", "clean"):
+        for target in ("report", "test", "lab", "app", "clean"):
             assert f"make {target}" in shown.stdout
 
 

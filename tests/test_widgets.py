@@ -10,6 +10,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from contextlib import contextmanager
 from pathlib import Path
 
 import nbformat
@@ -19,16 +20,25 @@ import synthetic
 from PIL import Image
 
 from awm import notebook_page, widgets
+from awm.errors import AwmError
+from awm.widgets import latents, models
 
+ROOT = Path(__file__).parent.parent
 VIEW = "application/vnd.jupyter.widget-view+json"
 #: What both the exported and the opened notebook run.
 SETUP = f"""
 import sys
-sys.path[:0] = {[str(Path(__file__).parent), str(Path(__file__).parents[1])]!r}
+sys.path[:0] = {[str(ROOT / "tests"), str(ROOT)]!r}
 import synthetic
 from awm import widgets
 rollouts, vae = synthetic.Rollouts(), synthetic.random_vae()
 """
+PLAYERS = (
+    "widgets.rollout_player('smoke')",
+    "widgets.dream_player('smoke')",
+    "widgets.attention_viewer('smoke', 'spatial')",
+    "widgets.evolution_monitor('smoke')",
+)
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 
 
@@ -87,7 +97,7 @@ class TestReconstructionBrowser:
 
         def episode(index):
             if index == 1:
-                raise widgets.AwmError("Episode 1 is damaged. Collect it again.")
+                raise AwmError("Episode 1 is damaged. Collect it again.")
             return whole(index)
 
         rollouts.episode = episode
@@ -128,7 +138,7 @@ class TestLatentExplorer:
         assert np.array_equal(pixels(explorer.original), rollouts.episode(1).frames[7])
         explorer.from_frame.click()
         assert explorer.z.any() and explorer.decoded.value != flat
-        expected = widgets._reconstruct(vae, rollouts.episode(1).frames[7:8])[0].astype(int)
+        expected = models.reconstruct(vae, rollouts.episode(1).frames[7:8])[0].astype(int)
         # The last bit may turn with the size of the batch.
         assert np.abs(pixels(explorer.decoded) - expected).max() <= 1
 
@@ -138,7 +148,7 @@ class TestLatentExplorer:
         assert explorer.sliders[0].value == -6.25 and explorer.sliders[0].max == 8
         assert explorer.z[0] == pytest.approx(-6.3)
         explorer.show(np.zeros(32))
-        assert explorer.sliders[0].min == -widgets.REACH
+        assert explorer.sliders[0].min == -latents.REACH
 
     def test_a_value_echoed_by_the_browser_changes_nothing(self, vae):
         explorer = widgets.latent_explorer(vae)
@@ -152,8 +162,8 @@ class TestLatentExplorer:
     def test_random_dreams_differ_and_draw_once(self, vae, monkeypatch):
         explorer = widgets.latent_explorer(vae)
         calls = []
-        decode = widgets._decode
-        monkeypatch.setattr(widgets, "_decode", lambda *a: calls.append(1) or decode(*a))
+        decode = latents.decode
+        monkeypatch.setattr(latents, "decode", lambda *a: calls.append(1) or decode(*a))
         explorer.random_dream.click()
         first = explorer.decoded.value
         explorer.random_dream.click()
@@ -183,7 +193,7 @@ class TestWhatIsMissing:
 
 @pytest.fixture(scope="module")
 def executed(tmp_path_factory):
-    """A notebook with both widgets and a figure, run by papermill."""
+    """A notebook with every widget and a figure, run by papermill."""
     import papermill
 
     folder = tmp_path_factory.mktemp("notebook")
@@ -193,6 +203,7 @@ def executed(tmp_path_factory):
         "widgets.latent_explorer(vae, rollouts)",
         "widgets.latent_explorer('quick')",
         "from awm import figures\nfigures.save(figures.mdp(), 'MDP', caption='A loop & more.')",
+        *PLAYERS,
     ]
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(c) for c in cells])
     notebook.metadata.kernelspec = {"name": "python3", "display_name": "Python 3"}
@@ -200,6 +211,8 @@ def executed(tmp_path_factory):
     before = os.environ.get("AWM_ROOT")
     os.environ["AWM_ROOT"] = str(folder)
     try:
+        synthetic.workspace()
+        synthetic.log_generation()  # of a search that goes on: its monitor must not keep the kernel
         papermill.execute_notebook(
             folder / "in.ipynb", folder / "out.ipynb", progress_bar=False, log_output=False
         )
@@ -210,7 +223,7 @@ def executed(tmp_path_factory):
 
 class TestExport:
     def test_a_notebook_holds_the_view_and_the_still(self, executed):
-        for cell in executed.cells[1:3]:
+        for cell in executed.cells[1:3] + executed.cells[5:]:
             (output,) = cell.outputs
             # JupyterLab prefers a widget's view to whatever else a result brings.
             assert {VIEW, "image/png", "text/plain"} <= set(output.data)
@@ -222,12 +235,12 @@ class TestExport:
         notebook = nbformat.from_dict(executed)
         notebook.metadata.pop("widgets")
         page, _ = HTMLExporter().from_notebook_node(notebook)
-        assert pictures(page) == 3
+        assert pictures(page) == 3 + len(PLAYERS)
         assert VIEW not in page
 
     def test_the_report_shows_the_still(self, executed):
         page = notebook_page.render(executed).html
-        assert pictures(page) == 3
+        assert pictures(page) == 3 + len(PLAYERS)
         assert VIEW not in page and "LatentExplorer(" not in page
         assert "awm train vae" in page
 
@@ -243,81 +256,129 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
-@pytest.fixture
-def jupyterlab(tmp_path):
-    """JupyterLab on a notebook with both widgets; yields the notebook's address."""
-    cells = [
-        SETUP,
-        "widgets.reconstruction_browser(rollouts, vae)",
-        "widgets.latent_explorer(vae, rollouts)",
-    ]
-    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(c) for c in cells])
-    notebook.metadata.kernelspec = {"name": "python3", "display_name": "Python 3"}
-    nbformat.write(notebook, tmp_path / "widgets.ipynb")
-    port, token = free_port(), "a-token-for-this-test"
-    command = [
-        sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root",
-        "--ServerApp.ip=127.0.0.1", f"--ServerApp.port={port}", "--ServerApp.port_retries=0",
-        f"--IdentityProvider.token={token}", f"--ServerApp.root_dir={tmp_path}",
-        "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
-    ]  # fmt: skip
+@contextmanager
+def server(folder: Path, module: str, *options: str, ready: str):
+    """A Jupyter server that keeps to `folder`; its address, once `ready` answers."""
+    port = free_port()
     folders = {
         "JUPYTER_CONFIG_DIR": "config",
         "JUPYTER_RUNTIME_DIR": "runtime",
         "JUPYTERLAB_SETTINGS_DIR": "settings",
         "JUPYTERLAB_WORKSPACES_DIR": "workspaces",
     }
-    environment = {**os.environ, **{name: str(tmp_path / at) for name, at in folders.items()}}
-    log = tmp_path / "server.log"
+    environment = {**os.environ, **{name: str(folder / at) for name, at in folders.items()}}
+    environment["PYTHONPATH"] = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
+    command = [sys.executable, "-m", module, "--no-browser", *options]
+    command = [option.replace("PORT", str(port)) for option in command]
+    log = folder / "server.log"
     with open(log, "w") as out:
-        server = subprocess.Popen(
-            command, cwd=tmp_path, env=environment, stdout=out, stderr=subprocess.STDOUT
+        process = subprocess.Popen(
+            command, cwd=folder, env=environment, stdout=out, stderr=subprocess.STDOUT
         )
     try:
-        _wait_until_up(server, f"http://127.0.0.1:{port}/api/status?token={token}", log)
-        yield f"http://127.0.0.1:{port}/lab/tree/widgets.ipynb?reset&token={token}"
+        _wait_until_up(process, f"http://127.0.0.1:{port}/{ready}", log)
+        yield f"http://127.0.0.1:{port}"
     finally:
-        server.terminate()
+        process.terminate()
         try:
-            server.wait(10)
+            process.wait(10)
         except subprocess.TimeoutExpired:
-            server.kill()
-            server.wait()
+            process.kill()
+            process.wait()
 
 
-def _wait_until_up(server: subprocess.Popen, address: str, log: Path, seconds: float = 30) -> None:
+def _wait_until_up(server: subprocess.Popen, address: str, log: Path, seconds: float = 90) -> None:
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline and server.poll() is None:
         try:
             urllib.request.urlopen(address, timeout=1).close()
             return
+        except urllib.error.HTTPError:
+            return  # it answers, if only that there is no such page
         except (urllib.error.URLError, OSError):
             time.sleep(0.1)
-    pytest.fail(f"JupyterLab did not start: {log.read_text()[-2000:]}")
+    pytest.fail(f"The server did not start: {log.read_text()[-2000:]}")
+
+
+@pytest.fixture
+def jupyterlab(tmp_path):
+    """JupyterLab on a notebook with the widgets; yields the notebook's address."""
+    cells = [
+        SETUP,
+        "widgets.reconstruction_browser(rollouts, vae)",
+        "widgets.latent_explorer(vae, rollouts)",
+        "widgets.dream_player('smoke')",
+    ]
+    synthetic.workspace()
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(c) for c in cells])
+    notebook.metadata.kernelspec = {"name": "python3", "display_name": "Python 3"}
+    nbformat.write(notebook, tmp_path / "widgets.ipynb")
+    token = "a-token-for-this-test"
+    options = (
+        "--allow-root",
+        "--ServerApp.ip=127.0.0.1", "--ServerApp.port=PORT", "--ServerApp.port_retries=0",
+        f"--IdentityProvider.token={token}", f"--ServerApp.root_dir={tmp_path}",
+        "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
+    )  # fmt: skip
+    with server(tmp_path, "jupyterlab", *options, ready=f"api/status?token={token}") as address:
+        yield f"{address}/lab/tree/widgets.ipynb?reset&token={token}"
+
+
+@pytest.fixture
+def voila(tmp_path):
+    """The inspector as `make app` serves it; yields its address."""
+    synthetic.workspace()
+    synthetic.log_generation()
+    notebook = str(ROOT / "app" / "inspector.ipynb")
+    options = ("--Voila.ip=127.0.0.1", "--port=PORT", notebook)
+    with server(tmp_path, "voila", *options, ready="voila/static/none") as address:
+        yield address
+
+
+@contextmanager
+def chromium(address: str):
+    """A page at an address; everything may take as long as a busy machine makes it take."""
+    from playwright.sync_api import expect, sync_playwright
+
+    expect.set_options(timeout=60_000)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        page = browser.new_page(viewport={"width": 1400, "height": 2000})
+        page.set_default_timeout(60_000)
+        page.goto(address)
+        yield page
+        browser.close()
+
+
+def changes(widgets, act) -> None:
+    """Every picture, or text, is another once `act` is done."""
+    from playwright.sync_api import expect
+
+    before = [w.get_attribute("src") or w.inner_text() for w in widgets]
+    act()
+    for widget, shown in zip(widgets, before, strict=True):
+        if shown.startswith("blob:"):
+            expect(widget).not_to_have_attribute("src", shown)
+        else:
+            expect(widget).not_to_have_text(shown)
+
+
+def screenshot(page, name: str) -> None:
+    """For a look at it: `AWM_SCREENSHOT=/tmp/shots pytest -m browser`."""
+    if "AWM_SCREENSHOT" in os.environ:
+        page.screenshot(path=Path(os.environ["AWM_SCREENSHOT"]) / f"{name}.png")
 
 
 @pytest.mark.browser
 @pytest.mark.slow
 @pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium")
 def test_sliders_move_pictures_in_jupyterlab(jupyterlab):
-    from playwright.sync_api import expect, sync_playwright
+    from playwright.sync_api import expect
 
-    expect.set_options(timeout=60_000)  # the kernel may still be busy with the last cell
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        page = browser.new_page(viewport={"width": 1400, "height": 2000})
-        page.set_default_timeout(60_000)
-        page.goto(jupyterlab)
+    with chromium(jupyterlab) as page:
         page.locator(".jp-CodeCell").first.click()
-        for _ in range(3):
+        for _ in range(4):
             page.keyboard.press("Shift+Enter")
-
-        def changes(images, act):
-            """Every picture gets other bytes once `act` is done."""
-            before = [image.get_attribute("src") for image in images]
-            act()
-            for image, source in zip(images, before, strict=True):
-                expect(image).not_to_have_attribute("src", source)
 
         def step(handle, key):
             handle.focus()
@@ -337,13 +398,55 @@ def test_sliders_move_pictures_in_jupyterlab(jupyterlab):
         handles = cell.locator(".noUi-handle")
         expect(handles).to_have_count(2 + 32)
         decoded = [cell.locator("img.widget-image").nth(1)]
-        changes(decoded, lambda: step(handles.nth(5), "ArrowLeft"))
-        turned = cell.get_by_text("the same with").inner_text()
+        title = cell.get_by_text("the same with")
+        changes([*decoded, title], lambda: step(handles.nth(5), "ArrowLeft"))
+        turned = title.inner_text()
         changes(decoded, lambda: cell.get_by_role("button", name="random dream").click())
         changes(decoded, lambda: cell.get_by_role("button", name="from this frame").click())
         page.wait_for_timeout(1000)
         # The sliders that the buttons set were turned by no one.
-        assert cell.get_by_text("the same with").inner_text() == turned
-        if "AWM_SCREENSHOT" in os.environ:
-            page.screenshot(path=os.environ["AWM_SCREENSHOT"])
-        browser.close()
+        assert title.inner_text() == turned
+
+        cell = page.locator(".jp-CodeCell").nth(3)
+        handles, pictures = cell.locator(".noUi-handle"), cell.locator("img.widget-image")
+        expect(pictures).to_have_count(2)
+        both = pictures.all()
+        changes(both, lambda: cell.get_by_role("button", name="step", exact=True).click())
+        changes(both[1:], lambda: step(handles.nth(2), "ArrowLeft"))  # the temperature
+        changes(both, lambda: step(handles.nth(1), "ArrowLeft"))  # where the dream begins
+        changes(both, lambda: cell.locator(".widget-play").nth(1).locator("button").first.click())
+        screenshot(page, "jupyterlab")
+
+
+@pytest.mark.browser
+@pytest.mark.slow
+@pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium")
+def test_the_inspector_answers_in_voila(voila):
+    from playwright.sync_api import expect
+
+    with chromium(voila) as page:
+        panel = page.locator(".widget-tab-contents > :not(.lm-mod-hidden)")
+
+        def open_tab(title):
+            page.locator(".lm-TabBar-tab", has_text=title).click()
+
+        def right(number):
+            panel.locator(".noUi-handle").nth(number).focus()
+            page.keyboard.press("ArrowRight")
+
+        picture = panel.locator("img.widget-image")
+        expect(picture).to_have_count(1)
+        changes([picture], lambda: right(1))
+        screenshot(page, "voila-rollouts")
+        open_tab("attention")
+        expect(picture).to_have_count(2)
+        page.get_by_role("button", name="M, spatial attention").click()
+        changes(picture.all(), lambda: right(1))
+        changes([picture.first], lambda: panel.locator(".widget-play button").first.click())
+        screenshot(page, "voila-attention")
+        open_tab("evolution")
+        said = panel.get_by_text("best validation")
+        changes([said], synthetic.log_generation)  # a search in another process goes on
+        screenshot(page, "voila-evolution")
+        page.get_by_role("button", name="quick", exact=True).click()
+        expect(panel.get_by_role("note")).to_contain_text("awm evolve --profile quick")
