@@ -34,9 +34,8 @@ def main() -> None:
     policy = PPO("MlpPolicy", env, n_steps=1024, seed=chosen.seed, device="cpu", verbose=1)
     policy.learn(chosen.steps)
     track = config.track_seeds(config.VALIDATION_SEEDS, 1)[0]
-    print(
-        f"dreamt, {chosen.steps} steps of it; on real track {track}: {drive(world, policy, track):.0f}"
-    )
+    earned = drive(world, policy, track)
+    print(f"after {chosen.steps} dreamt steps, on real track {track}: {earned:.0f}")
 
 
 @torch.inference_mode()
