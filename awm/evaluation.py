@@ -1,13 +1,14 @@
 """What a controller is worth: full episodes on tracks that nothing was trained or selected on."""
 
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from scipy import stats
 from tqdm.auto import tqdm
 
-from awm import config, controller, provenance, rollout
+from awm import config, controller, evolution, provenance, rollout
 from awm.config import Profile, get_profile
 from awm.errors import AwmError
 from awm.rollout import Job
@@ -88,7 +89,7 @@ def evaluate(
         frames: `"fast"`, or `"reference"` for Gymnasium's own.
         anew: drive even so, and write the result under the name of these episodes and seed.
     """
-    profile = get_profile(profile)
+    profile = replace(get_profile(profile), round=evolution.round_of(name))
     if frames not in rollout.FRAMES:
         raise AwmError(
             f"There are no {frames!r} frames. Choose one of: {', '.join(rollout.FRAMES)}."

@@ -6,6 +6,7 @@ the logged generations again (40 ms each), which needs no pickle and leaves noth
 """
 
 import json
+import re
 import time
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -76,6 +77,12 @@ def read_log(profile: Profile | str, name: str) -> list[dict]:
                 f"{path}, line {number}, is damaged. Move the file away to evolve afresh."
             ) from None
     return entries
+
+
+def round_of(controller: str) -> int:
+    """The round of iterative training (see `awm.iteration`) in which a controller was evolved."""
+    found = re.search(r"-round(\d+)", controller)
+    return int(found[1]) if found else 0
 
 
 def searches(profile: Profile | str) -> list[str]:

@@ -51,12 +51,6 @@ def seed_of(controller: str) -> int:
     return int(found[1]) if found else 0
 
 
-def round_of(controller: str) -> int:
-    """The round of iterative training in which a controller was evolved."""
-    found = re.search(r"-round(\d+)", controller)
-    return int(found[1]) if found else 0
-
-
 def cost(profile: Profile | str, controller: str) -> dict:
     """What it took to find a controller, from nothing.
 
@@ -67,7 +61,7 @@ def cost(profile: Profile | str, controller: str) -> dict:
     """
     profile = get_profile(profile)
     model = controller.split("-")[0]
-    rounds = list(_rounds(profile, round_of(controller)))
+    rounds = list(_rounds(profile, evolution.round_of(controller)))
     rollouts = [_record(each, "rollouts.json") for each in rounds]
     parts = [*rollouts, _record(profile, "vae.json")]
     if model != "V":
@@ -96,7 +90,7 @@ def _searches(profile: Profile, controller: str) -> list[tuple[Profile, str]]:
     plain = re.sub(r"-round\d+", "", controller)
     return [
         (each, re.sub("-dream", f"-dream-round{each.round}", plain) if each.round else plain)
-        for each in _rounds(profile, round_of(controller))
+        for each in _rounds(profile, evolution.round_of(controller))
     ]
 
 

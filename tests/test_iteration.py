@@ -12,6 +12,7 @@ from awm import (
     config,
     controller,
     dataset,
+    evaluation,
     evolution,
     iteration,
     mdn_rnn,
@@ -76,6 +77,10 @@ def test_rounds_build_on_each_other(smoke_copy, short_laps, monkeypatch):
 
     with pytest.raises(AwmError, match="maps"):
         mdn_rnn.train(now, "spatial")
+
+    # It is evaluated by its name alone, and its result lies with its round.
+    evaluation.evaluate(profile, name, episodes=1)
+    assert len(list((config.data_dir(now) / "evaluations").glob(f"{name}-fast*.json"))) == 1
 
     # A second call finds everything; what is committed is enough to show it.
     monkeypatch.setattr(iteration, "_round", lambda *_: pytest.fail("it has been done"))
