@@ -57,6 +57,24 @@ def smoke_copy(smoke_root, tmp_path, monkeypatch):
 
 
 @pytest.fixture
+def short_laps(monkeypatch):
+    """Threads of this process in the place of workers, and episodes of a few steps."""
+    from concurrent.futures import ThreadPoolExecutor
+    from contextlib import contextmanager
+
+    from awm import rollout
+
+    @contextmanager
+    def threads(count=None):
+        with ThreadPoolExecutor(1) as pool:
+            pool._max_workers = 1
+            yield pool
+
+    monkeypatch.setattr(rollout, "workers", threads)
+    monkeypatch.setattr(rollout, "MAX_EPISODE_STEPS", 12)
+
+
+@pytest.fixture
 def dies_at_first_checkpoint(monkeypatch):
     """Training that is killed right after its first checkpoint; a list of checkpoints written."""
     from awm import weights

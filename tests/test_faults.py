@@ -1,26 +1,9 @@
 """The original's faults are faults: measured beside what is right, they differ as they should."""
 
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-
 import pytest
 
 from awm import faults, rollout
 from awm.config import get_profile
-
-
-@pytest.fixture
-def short_laps(monkeypatch):
-    """Threads of this process in the place of workers, and episodes of a few steps."""
-
-    @contextmanager
-    def threads(count=None):
-        with ThreadPoolExecutor(1) as pool:
-            pool._max_workers = 1
-            yield pool
-
-    monkeypatch.setattr(rollout, "workers", threads)
-    monkeypatch.setattr(rollout, "MAX_EPISODE_STEPS", 12)
 
 
 def test_the_faults_are_measured_once(smoke_copy, short_laps, monkeypatch):

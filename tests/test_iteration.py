@@ -1,7 +1,5 @@
 """Iterative training: each round joins what its agent saw, and goes on from the round before."""
 
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import replace
 
 import numpy as np
@@ -18,25 +16,10 @@ from awm import (
     mdn_rnn,
     publish,
     results,
-    rollout,
     vae,
 )
 from awm.config import get_profile
 from awm.errors import AwmError
-
-
-@pytest.fixture
-def short_laps(monkeypatch):
-    """Searches with threads of this process, in episodes of a few steps."""
-
-    @contextmanager
-    def threads(count=None):
-        with ThreadPoolExecutor(1) as pool:
-            pool._max_workers = 1
-            yield pool
-
-    monkeypatch.setattr(rollout, "workers", threads)
-    monkeypatch.setattr(rollout, "MAX_EPISODE_STEPS", 12)
 
 
 def test_rounds_build_on_each_other(smoke_copy, short_laps, monkeypatch):
