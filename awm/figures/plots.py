@@ -108,7 +108,7 @@ def mdn_rnn_learning_curves(histories, baselines=None, key="nll", ylabel=None):
         entry[name]
         for history in histories.values()
         for name in (f"train_{key}", f"validation_{key}")
-        for entry in history[len(history) // 25 :]
+        for entry in history[len(history) // 6 :]
         if entry.get(name) is not None
     ]
     if settled:
