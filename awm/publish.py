@@ -30,15 +30,17 @@ def publish(profile: Profile | str) -> list[Path]:
     """
     profile = get_profile(profile)
     source, target = config.data_dir(profile), config.pretrained_dir() / profile.folder
-    # Of the rounds of iterative training, the last is what is left.
-    folders = {source, config.data_dir(replace(profile, round=profile.dream_rounds))}
+    rounds = range(profile.dream_rounds + 1)
     found = sorted(
         path
-        for folder in folders
+        for n in rounds
         for kind in _KINDS
-        for path in folder.glob(kind)
+        for path in config.data_dir(replace(profile, round=n)).glob(kind)
         # Runs that go on, and evaluations on other tracks than the study's.
-        if ".checkpoint." not in path.name and "-from-" not in path.name
+        if ".checkpoint." not in path.name
+        and "-from-" not in path.name
+        # Of the rounds of iterative training all records count, and the weights of the last.
+        and (path.suffix != ".safetensors" or n in (0, rounds[-1]))
     )
     if not found:
         raise AwmError(f"There is nothing in {source} to publish. Train something first.")

@@ -70,3 +70,4 @@ def test_rounds_build_on_each_other(smoke_copy, short_laps, monkeypatch):
     assert iteration.iterate(profile) == rounds
     names = {p.relative_to(config.pretrained_dir()).as_posix() for p in publish.publish(profile)}
     assert {"smoke/iteration-none.json", f"smoke/round-1/controllers/{name}.json"} <= names
+    assert {"smoke/round-1/rollouts.json", "smoke/round-1/mdn_rnn-none.safetensors"} <= names
