@@ -116,7 +116,7 @@ class Record:
     @classmethod
     def load(cls, profile: Profile, name: str) -> "Record":
         """`data/<profile>/<name>` or, failing that, the committed one; AwmError if damaged."""
-        path = _find(profile, name)
+        path = results.recorded(profile, name)
         if not path.exists():
             return cls(path, None)
         return cls(path, {"history": _lines(path)} if path.suffix == ".jsonl" else _json(path))
@@ -203,12 +203,6 @@ def duration(seconds: float) -> str:
     if hours:
         return f"{hours} h {minutes} min"
     return f"{minutes} min {rest} s" if minutes else f"{rest} s"
-
-
-def _find(profile: Profile, name: str) -> Path:
-    own = config.data_dir(profile) / name
-    committed = config.pretrained_dir() / profile.folder / name
-    return own if own.exists() or not committed.exists() else committed
 
 
 def _json(path: Path) -> dict:

@@ -3,6 +3,7 @@
 `write` keeps them as `report/results.json`, a list with one entry an evaluation.
 """
 
+import filecmp
 import re
 import statistics
 from collections.abc import Iterator
@@ -29,7 +30,7 @@ def evaluations(profile: Profile | str) -> dict[Path, dict]:
             for path in folder.glob("evaluations/*.json")
             if not _ELSEWHERE.search(path.stem)
         }
-        paths = [_recorded(each, f"evaluations/{name}") for name in names]
+        paths = [recorded(each, f"evaluations/{name}") for name in names]
         found |= {path: provenance.read_json(path) for path in paths}
     order = {model: position for position, model in enumerate(MODELS)}
 
@@ -103,15 +104,21 @@ def _core_hours(seconds: float | None, record: dict) -> float | None:
     return None if seconds is None or cores is None else seconds * cores / 3600
 
 
-def _recorded(profile: Profile, name: str) -> Path:
-    """A record in `data/`, or else the committed one; unlike weights, of any profile."""
+def recorded(profile: Profile, name: str) -> Path:
+    """Where to read a record: in `data/`, or what is committed if that is the same or all there is.
+
+    Unlike `config.artefact` it also finds the records of a profile whose weights are not committed.
+    """
     own = config.data_dir(profile) / name
     committed = config.pretrained_dir() / profile.folder / name
-    return own if own.exists() or not committed.exists() else committed
+    if not committed.exists():
+        return own
+    same = not own.exists() or filecmp.cmp(own, committed, shallow=False)
+    return committed if same else own
 
 
 def _record(profile: Profile, name: str) -> dict:
-    path = _recorded(profile, name)
+    path = recorded(profile, name)
     return provenance.read_json(path) if path.exists() else {}
 
 
