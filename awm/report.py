@@ -245,7 +245,7 @@ def _model(name: str) -> str:
 def label(controller: str) -> str:
     """How the text calls a controller: `spatial-seed1` -> `V and M, spatial attention, seed 1`."""
     model, *rest = controller.split("-")
-    words = (re.sub(r"^(seed|tau)", r"\1 ", word) for word in rest)
+    words = (re.sub(r"^(seed|round|tau)", r"\1 ", word) for word in rest)
     shown = {"dream": "evolved in the dream"}
     return ", ".join([MODEL_NAMES.get(model, model), *(shown.get(w, w) for w in words)]).replace(
         "tau ", "τ = "
@@ -313,7 +313,7 @@ def _cost(profile: Profile, controller: str) -> dict[str, str]:
     found = results.cost(profile, controller)
     origin = f"rollouts, V, M and the logs of evolution that led to {controller}"
     return {
-        "real_steps": number(_millions(found["real_steps"]), ",.1f", origin),
+        "real_steps": number(_millions(found["real_steps"]), ",.2f", origin),
         "dream_steps": number(_millions(found["dream_steps"]), ",.1f", origin),
         "core_hours": number(found["core_hours"], ",.1f", origin),
     }
