@@ -1,6 +1,7 @@
 """What M's likelihood is worth: simple predictors of the next z on the same held-out sequences."""
 
 import math
+import time
 from pathlib import Path
 
 import numpy as np
@@ -107,6 +108,7 @@ def compare_attentions(profile: Profile | str, kinds=config.ATTENTIONS) -> dict:
         before = provenance.read_json(path)
         if before["sources"] == sources:
             return before
+    started = time.perf_counter()
     rollouts, v = dataset.open_rollouts(profile), vae.load(profile)
     data = SequenceData(profile, rollouts, dataset.encode_latents(profile, v))
     likelihoods = {kind: _nll_by_episode(m, data) for kind, m in ms.items()}
@@ -122,7 +124,8 @@ def compare_attentions(profile: Profile | str, kinds=config.ATTENTIONS) -> dict:
                 "high": mean + float(reach),
                 "episodes": len(gaps),
             }
-    result = provenance.record(profile, sources=sources, **gains)
+    seconds = round(time.perf_counter() - started, 1)
+    result = provenance.record(profile, sources=sources, wall_time_s=seconds, **gains)
     provenance.write_json(config.data_dir(profile) / path.name, result)
     return result
 

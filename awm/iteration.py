@@ -8,6 +8,7 @@ A round is the profile with another `round`: its files lie in `round-N` of the p
 its rollouts join those of the rounds before, its M goes on from theirs, and V stays as it was.
 """
 
+import time
 from dataclasses import asdict, replace
 
 import numpy as np
@@ -41,13 +42,15 @@ def iterate(profile: Profile | str, model: str = "none", workers: int | None = N
         before = provenance.read_json(path)
         if before["sources"] == sources:
             return before["rounds"]
+    started = time.perf_counter()
     rounds = [
         _round(replace(profile, round=n), model, workers) for n in range(profile.dream_rounds + 1)
     ]
-    provenance.write_json(
-        config.data_dir(profile) / path.name,
-        provenance.record(profile, model=model, sources=sources, rounds=rounds),
+    seconds = round(time.perf_counter() - started, 1)
+    result = provenance.record(
+        profile, model=model, sources=sources, wall_time_s=seconds, rounds=rounds
     )
+    provenance.write_json(config.data_dir(profile) / path.name, result)
     return rounds
 
 

@@ -79,6 +79,7 @@ def test_notebooks_run_in_order_with_the_profile_in_this_interpreter(workspace, 
         "index.html",
         "01_first.html",
         "02_second.html",
+        "results.json",
     }
     manifest = read_json(executed("01_first").with_suffix(".json"))
     assert manifest["notebook"] == "01_first"

@@ -69,7 +69,10 @@ class TestRolloutPlayer:
 
     def test_an_agents_drive_plays_too(self, models):
         frames = synthetic.road_frames(9)
-        recording = Recording(frames, np.zeros((9, 3)), np.ones(9), None, frames[:0])
+        somewhere = np.zeros((9, 2))
+        recording = Recording(
+            frames, np.zeros((9, 3)), np.ones(9), None, frames[:0], somewhere, somewhere
+        )
         player = widgets.rollout_player(recording, "smoke")
         player.frame.value = 8
         assert np.array_equal(pixels(player.seen), frames[8])
