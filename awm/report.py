@@ -449,11 +449,12 @@ class Story:
                 else f"notebook {notebook} has not been run in this profile"
             )
             return self._slot(markup.note(f"The code would stand here, but {why}."))
+        name = notebook.replace("_", " ")
+        # The link inside, not in the summary: a control within a control confuses screen readers.
         return self._slot(
-            '<details class="code"><summary><span class="label">Code</span> '
-            f'from <a href="{notebook}.html">{notebook.replace("_", " ")}</a></summary>'
+            f'<details class="code"><summary><span class="label">Code</span> from {name}</summary>'
             + "\n".join(markup.code(source) for source in sources)
-            + "</details>"
+            + f'<p class="source">From <a href="{notebook}.html">notebook {name}</a>.</p></details>'
         )
 
     def ref(self, name: str) -> str:
