@@ -127,7 +127,8 @@ def main() -> None:
     page = (
         "<!doctype html><html lang='en'><head><meta charset='utf-8'>"
         "<meta name='viewport' content='width=device-width'><title>Benchmarks</title>"
-        f"<style>{STYLE}</style></head><body><main><p><a href='index.html'>Attentive World Models</a></p>"
+        f"<style>{STYLE}</style></head><body><main>"
+        "<p><a href='index.html'>Attentive World Models</a></p>"
         "<h1>Benchmarks</h1><p>Every contender of a table ran in turn in one process tree, so the "
         f"ratios hold where the absolute numbers may not.</p>{''.join(body)}</main></body></html>\n"
     )
