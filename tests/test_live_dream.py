@@ -401,6 +401,7 @@ def test_a_dream_begins_when_asked_to_and_pauses(shown):
     begin.click()
     wait_for(shown, "Number(f.step.value) > 5")
     assert status.inner_text() == "Dreaming; you drive."
+    shown.wait_for_function("!document.activeElement.matches('button')")
     shown.keyboard.press("Space")  # the focus is on the screen after a click
     assert begin.inner_text() == "Go on"
     at = reading(shown, "step")
@@ -408,7 +409,9 @@ def test_a_dream_begins_when_asked_to_and_pauses(shown):
     assert reading(shown, "step") == at
     begin.click()
     wait_for(shown, f"Number(f.step.value) > {at}")
+    shown.wait_for_function("!document.activeElement.matches('button')")  # it follows the click
     shown.keyboard.press("Space")
+    assert begin.inner_text() == "Go on"
     shown.keyboard.press("r")
     assert reading(shown, "step") == 0
     assert status.inner_text() == "A real frame: a bend to the left."
