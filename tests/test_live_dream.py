@@ -420,6 +420,7 @@ def test_a_dream_begins_when_asked_to_and_pauses(shown):
 @pytest.mark.browser
 def test_keys_drive_while_the_dream_has_the_focus(shown):
     shown.locator("[name=begin]").click()
+    shown.wait_for_function("!document.activeElement.matches('button')")
     shown.keyboard.down("ArrowLeft")
     shown.keyboard.down("ArrowUp")
     wait_for(shown, "f.steer.value === '−1.00' && f.gas.value === '1.00'")
