@@ -350,6 +350,22 @@ def chromium(address: str):
         browser.close()
 
 
+def run_cells(page, count: int) -> None:
+    """Run the first cells; again if a page that was still starting has swallowed the keys."""
+    from playwright.sync_api import expect
+
+    first = page.locator(".jp-CodeCell").first
+    for _ in range(4):
+        first.click()
+        for _ in range(count):
+            page.keyboard.press("Shift+Enter")
+        try:
+            prompt = first.locator(".jp-InputPrompt")
+            return expect(prompt).to_have_text(re.compile(r"\[\d+\]"), timeout=20_000)
+        except AssertionError:
+            continue
+
+
 def changes(widgets, act) -> None:
     """Every picture, or text, is another once `act` is done."""
     from playwright.sync_api import expect
@@ -376,9 +392,7 @@ def test_sliders_move_pictures_in_jupyterlab(jupyterlab):
     from playwright.sync_api import expect
 
     with chromium(jupyterlab) as page:
-        page.locator(".jp-CodeCell").first.click()
-        for _ in range(4):
-            page.keyboard.press("Shift+Enter")
+        run_cells(page, 4)
 
         def step(handle, key):
             handle.focus()
