@@ -1,7 +1,6 @@
 """The dream in the report: it computes what PyTorch does, and its controls respond."""
 
 import math
-import shutil
 from contextlib import contextmanager
 
 import numpy as np
@@ -173,19 +172,6 @@ def test_what_a_dream_lacks_is_said(workspace, monkeypatch):
 
 
 # ---------------------------------------------------------------- in a browser
-
-
-@pytest.fixture(scope="module")
-def browser():
-    path = shutil.which("chromium") or shutil.which("chromium-browser")
-    if path is None:
-        pytest.skip("there is no Chromium on this machine")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
-        yield chromium
-        chromium.close()
 
 
 @contextmanager
