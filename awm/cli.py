@@ -6,6 +6,7 @@ Heavy modules are imported inside of the commands, so that `awm --help` answers 
 import argparse
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 
 from awm.config import ATTENTIONS, MODELS, PROFILES, default_profile, get_profile
 from awm.errors import AwmError
@@ -74,9 +75,12 @@ def _evolve(options: argparse.Namespace) -> None:
     where = {"model": options.model, "seed": options.seed}
     how = {"workers": options.workers, "cluster": options.cluster}
     if options.dream:
-        evolution.evolve_in_dream(options.profile, **where, temperature=options.temperature, **how)
-    elif options.temperature is not None:
-        raise AwmError("Only a dream has a temperature. Add --dream, or leave --temperature out.")
+        profile = replace(options.profile, round=options.round or 0)
+        evolution.evolve_in_dream(profile, **where, temperature=options.temperature, **how)
+    elif options.temperature is not None or options.round is not None:
+        raise AwmError(
+            "Only a dream has a temperature and a round. Add --dream, or leave them out."
+        )
     else:
         evolution.evolve(options.profile, **where, **how)
 
@@ -85,6 +89,14 @@ def _refine(options: argparse.Namespace) -> None:
     from awm import evolution
 
     evolution.refine(
+        options.profile, options.controller, workers=options.workers, cluster=options.cluster
+    )
+
+
+def _wake(options: argparse.Namespace) -> None:
+    from awm import evolution
+
+    evolution.wake(
         options.profile, options.controller, workers=options.workers, cluster=options.cluster
     )
 
@@ -279,6 +291,12 @@ def _parser() -> argparse.ArgumentParser:
         default=None,
         help="of the dream (default: as the profile says)",
     )
+    evolve.add_argument(
+        "--round",
+        type=_natural,
+        default=None,
+        help="of iterative training, whose M dreams (default: 0, before any)",
+    )
     _workers(evolve)
     _cluster(evolve)
 
@@ -300,6 +318,26 @@ def _parser() -> argparse.ArgumentParser:
     )
     _workers(refine)
     _cluster(refine)
+
+    wake = _command(
+        commands,
+        "wake",
+        _wake,
+        "evolve a dream's controller on the track",
+        "Evolve on the track, by the search that others begin at zero, a controller that a dream "
+        "has left: data/PROFILE/controllers/NAME-woken.safetensors.",
+        """\
+  awm wake --controller none-dream --profile paper
+  awm wake --controller none-dream-round3-seed1 --profile paper""",
+    )
+    wake.add_argument(
+        "--controller",
+        default="none-dream",
+        metavar="NAME",
+        help="the dream's controller to begin with (default: none-dream)",
+    )
+    _workers(wake)
+    _cluster(wake)
 
     iterate = _command(
         commands,

@@ -2,15 +2,15 @@
 
 import time
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 from scipy import stats
 from tqdm.auto import tqdm
 
-from awm import config, controller, evolution, provenance, rollout
+from awm import config, controller, provenance, rollout
 from awm.config import Profile, get_profile
 from awm.errors import AwmError
+from awm.names import Name
 from awm.rollout import Job
 
 #: Mean and deviation of 100 trials as their authors report them, on CarRacing-v0 and with other
@@ -56,12 +56,18 @@ def summary(returns) -> dict:
     }
 
 
-def path_of(profile: Profile, name: str, frames: str, episodes: int, seed: int) -> Path:
-    """Where an evaluation's result lies: `NAME-FRAMES.json` for the profile's own test tracks."""
+def file_of(
+    profile: Profile, name: str, frames: str, episodes: int, seed: int, anew: bool = False
+) -> str:
+    """The file of an evaluation's result, within the profile's folder.
+
+    `evaluations/NAME-FRAMES.json` on the profile's own test tracks; on others, and of what is
+    driven `anew`, beside the study in `evaluations/other/`, under the tracks' number and seed.
+    """
     file = f"{name}-{frames}"
-    if (episodes, seed) != (episodes_of(profile, frames), 0):
-        file += f"-{episodes}-from-{seed}"
-    return config.artefact(profile, f"evaluations/{file}.json")
+    if anew or (episodes, seed) != (episodes_of(profile, frames), 0):
+        file = f"other/{file}-{episodes}-from-{seed}"
+    return f"evaluations/{file}.json"
 
 
 def episodes_of(profile: Profile, frames: str) -> int:
@@ -87,9 +93,9 @@ def evaluate(
         episodes: by default the profile's number of test episodes.
         seed: which test tracks; their seeds are disjoint from all others whatever this is.
         frames: `"fast"`, or `"reference"` for Gymnasium's own.
-        anew: drive even so, and write the result under the name of these episodes and seed.
+        anew: drive even so, and leave the study's own result alone.
     """
-    profile = replace(get_profile(profile), round=evolution.round_of(name))
+    profile = replace(get_profile(profile), round=Name.parse(name).round)
     if frames not in rollout.FRAMES:
         raise AwmError(
             f"There are no {frames!r} frames. Choose one of: {', '.join(rollout.FRAMES)}."
@@ -100,10 +106,9 @@ def evaluate(
         raise AwmError("Evaluate at least one episode.")
     found = controller.load(profile, name)
     seeds = config.track_seeds(config.TEST_SEEDS, episodes, seed)
-    path = path_of(profile, name, frames, episodes, seed)
-    if anew:
-        path = path.with_name(f"{name}-{frames}-{episodes}-from-{seed}.json")
-    elif path.exists():
+    file = file_of(profile, name, frames, episodes, seed, anew)
+    path = config.artefact(profile, file)
+    if path.exists() and not anew:
         before = provenance.read_json(path)
         same = before["seeds"] == seeds and before["controller_hash"] == found.manifest["hash"]
         if same:
@@ -137,7 +142,7 @@ def evaluate(
         seeds=seeds,
         wall_time_s=round(time.perf_counter() - started, 1),
     )
-    provenance.write_json(config.data_dir(profile) / "evaluations" / path.name, result)
+    provenance.write_json(config.data_dir(profile) / file, result)
     return result
 
 

@@ -6,7 +6,6 @@ the logged generations again (40 ms each), which needs no pickle and leaves noth
 """
 
 import json
-import re
 import time
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -19,6 +18,7 @@ from awm import config, controller, dream, mdn_rnn, provenance, rollout, vae
 from awm.config import Profile, Search, get_profile
 from awm.controller import Controller, Inputs
 from awm.errors import AwmError
+from awm.names import Name, dreamt, evolved, refined, woken
 from awm.rollout import Job
 
 
@@ -36,23 +36,6 @@ class Evolution:
 
     log: list[dict]
     controller: Controller
-
-
-def name_of(model: str, seed: int) -> str:
-    """The name of the controller that is evolved for a model with a seed."""
-    return model if seed == 0 else f"{model}-seed{seed}"
-
-
-def refined(name: str) -> str:
-    """The name of the controller that is evolved further from another."""
-    return f"{name}-refined"
-
-
-def dreamt(model: str, seed: int = 0, temperature: float | None = None, round: int = 0) -> str:
-    """The name of the controller that is evolved in a model's dream."""
-    heat = "" if temperature is None else f"-tau{temperature:g}"
-    again = f"-round{round}" if round else ""
-    return name_of(f"{model}-dream{heat}{again}", seed)
 
 
 def log_path(profile: Profile, name: str) -> Path:
@@ -77,12 +60,6 @@ def read_log(profile: Profile | str, name: str) -> list[dict]:
                 f"{path}, line {number}, is damaged. Move the file away to evolve afresh."
             ) from None
     return entries
-
-
-def round_of(controller: str) -> int:
-    """The round of iterative training (see `awm.iteration`) in which a controller was evolved."""
-    found = re.search(r"-round(\d+)", controller)
-    return int(found[1]) if found else 0
 
 
 def searches(profile: Profile | str) -> list[str]:
@@ -184,7 +161,7 @@ def evolve(
     """
     profile = get_profile(profile)
     controller.check_model(model)
-    run = _Run(profile, profile.search, name_of(model, seed), model, seed, _sources(profile, model))
+    run = _Run(profile, profile.search, evolved(model, seed), model, seed, _sources(profile, model))
     if run.done:
         return run.result()
     inputs = controller.input_statistics(profile, model)
@@ -204,10 +181,36 @@ def refine(
         name: the controller to begin with. The result is `refined(name)`.
     """
     profile = get_profile(profile)
-    start = controller.load(profile, name)
+    return _go_on(profile, profile.refinement, name, refined(name), workers, cluster, executor)
+
+
+def wake(
+    profile: Profile | str,
+    name: str = "none-dream",
+    workers: int | None = None,
+    cluster: str | None = None,
+    executor=None,
+) -> Evolution:
+    """Evolve a dream's controller on the track, by the search that `evolve` begins at zero.
+
+    Args:
+        name: the controller to begin with. The result is `woken(name)`.
+    """
+    profile = get_profile(profile)
+    before = Name.parse(name)
+    if not before.dream or before.woken or before.refined:
+        raise AwmError(f"{name!r} was not left by a dream. Choose a controller like none-dream.")
+    return _go_on(profile, profile.search, name, woken(name), workers, cluster, executor)
+
+
+def _go_on(
+    profile: Profile, search: Search, before: str, name: str, workers, cluster, executor
+) -> Evolution:
+    """Another search, on the track, from where a controller stands."""
+    profile = replace(profile, round=Name.parse(before).round)
+    start = controller.load(profile, before)
     sources = {**_sources(profile, start.model), "controller": start.manifest["hash"]}
-    seed = start.manifest["seed"]
-    run = _Run(profile, profile.refinement, refined(name), start.model, seed, sources)
+    run = _Run(profile, search, name, start.model, start.manifest["seed"], sources)
     if run.done:
         return run.result()
     return run.go(start.parameters, start.inputs, workers, cluster, executor)
@@ -417,7 +420,7 @@ def _tracks(search: Search, name: str, seed: int, log: list[dict]) -> list[int]:
     for entry in log:
         known |= dict(zip(entry.get("seeds", ()), entry.get("track_means", ()), strict=True))
     # Each search of a seed has 50,000 tracks of its own.
-    room = 100_000 * seed + 50_000 * name.endswith("-refined")
+    room = 100_000 * seed + 50_000 * Name.parse(name).refined
     first = room + generation * search.tracks
     new = config.track_seeds(config.EVOLUTION_SEEDS, search.tracks, first)
     if len(known) < _HARD_POOL or not search.hard_tracks:

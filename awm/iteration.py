@@ -15,6 +15,7 @@ import numpy as np
 
 from awm import config, controller, dataset, evolution, mdn_rnn, provenance, vae
 from awm.config import Profile, get_profile
+from awm.names import dreamt
 from awm.rollout import AgentDriver
 
 
@@ -71,7 +72,7 @@ def _round(now: Profile, model: str, workers: int | None) -> dict:
     frames = vae.held_out_frames(newest, "test")
     return {
         "round": now.round,
-        "controller": evolution.dreamt(model, round=now.round),
+        "controller": dreamt(model, round=now.round),
         "real_steps": int(rollouts.lengths.sum()),
         "recorded": float(np.concatenate(newest.column("rewards")).mean()),
         "vae_error": vae.validate(vae.load(now), frames)["validation_reconstruction"],
@@ -89,7 +90,7 @@ def record(now: Profile, model: str, workers: int | None = None) -> None:
     that M also sees what the neighbours would do.
     """
     before = replace(now, round=now.round - 1)
-    agent = controller.load(before, evolution.dreamt(model, round=before.round))
+    agent = controller.load(before, dreamt(model, round=before.round))
     rng = np.random.default_rng((now.seed, now.round))
     noise = rng.standard_normal((now.round_rollouts, len(agent.parameters)))
     layers = agent.inputs.fold(agent.parameters + now.dream.sigma * noise)

@@ -16,7 +16,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
-from awm import controller, dataset, evolution, mdn_rnn, vae
+from awm import controller, dataset, mdn_rnn, names, vae
 from awm.attention import MEMORY, FeatureAttention
 from awm.config import Profile, get_profile
 from awm.controller import Controller
@@ -115,8 +115,8 @@ def bundle(profile: Profile | str) -> dict:
 
 def _driver(profile: Profile, model: str) -> str | None:
     """The controller that drives a model's dream: the refined one where there is one."""
-    names = (evolution.refined(model), model)
-    return next((name for name in names if controller.path_of(profile, name).exists()), None)
+    candidates = (names.refined(model), model)
+    return next((name for name in candidates if controller.path_of(profile, name).exists()), None)
 
 
 # ---------------------------------------------------------------- weights

@@ -36,9 +36,7 @@ def publish(profile: Profile | str) -> list[Path]:
         for n in rounds
         for kind in _KINDS
         for path in config.data_dir(replace(profile, round=n)).glob(kind)
-        # Runs that go on, and evaluations on other tracks than the study's.
-        if ".checkpoint." not in path.name
-        and "-from-" not in path.name
+        if ".checkpoint." not in path.name  # a run that goes on
         # Of the rounds of iterative training all records count, and the weights of the last.
         and (path.suffix != ".safetensors" or n in (0, rounds[-1]))
     )

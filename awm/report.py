@@ -24,6 +24,7 @@ from pygments.formatters import HtmlFormatter
 from awm import config, markup, notebook_page, provenance, results
 from awm.config import ATTENTIONS, MODELS, Profile, get_profile
 from awm.errors import AwmError
+from awm.names import Name
 
 TEMPLATES = Path(__file__).parent / "report_template"
 
@@ -233,23 +234,24 @@ def _all(profile: Profile, folder: str, suffix: str) -> dict[str, Record]:
     order = {name: position for position, name in enumerate(MODELS)}
     return {
         name: Record.load(profile, f"{folder}/{name}{suffix}")
-        for name in sorted(names, key=lambda n: (order.get(_model(n), len(order)), n))
+        for name in sorted(names, key=lambda n: (order.get(Name.parse(n).model, len(order)), n))
     }
-
-
-def _model(name: str) -> str:
-    """The model of a controller or evaluation: `spatial-seed1-fast` -> `spatial`."""
-    return name.split("-")[0]
 
 
 def label(controller: str) -> str:
     """How the text calls a controller: `spatial-seed1` -> `V and M, spatial attention, seed 1`."""
-    model, *rest = controller.split("-")
-    words = (re.sub(r"^(seed|round|tau)", r"\1 ", word) for word in rest)
-    shown = {"dream": "evolved in the dream"}
-    return ", ".join([MODEL_NAMES.get(model, model), *(shown.get(w, w) for w in words)]).replace(
-        "tau ", "τ = "
-    )
+    name = Name.parse(controller)
+    parts = {
+        MODEL_NAMES.get(name.model, name.model): True,
+        "evolved in the dream": name.dream,
+        f"τ = {name.temperature}": name.temperature is not None,
+        f"round {name.round}": name.round,
+        "then on the track": name.woken,
+        f"seed {name.seed}": name.seed,
+        "refined": name.refined,
+        name.other.removeprefix("-"): name.other,
+    }
+    return ", ".join(part for part, said in parts.items() if said)
 
 
 def _records(profile: Profile) -> dict:
@@ -279,7 +281,7 @@ def _families(evaluations: list[Record], frames: str) -> dict[str, list[Record]]
     groups: dict[str, list[Record]] = {}
     for r in evaluations:
         if r.get("frames") == frames:
-            groups.setdefault(results.family(str(r.get("controller"))), []).append(r)
+            groups.setdefault(str(Name.parse(str(r.get("controller"))).family), []).append(r)
     return groups
 
 

@@ -4,7 +4,6 @@
 """
 
 import filecmp
-import re
 import statistics
 from collections.abc import Iterator
 from dataclasses import replace
@@ -14,9 +13,7 @@ from scipy import stats
 
 from awm import config, evolution, provenance
 from awm.config import ATTENTIONS, MODELS, Profile, get_profile
-
-#: An evaluation on other tracks than the profile's own is not the study's.
-_ELSEWHERE = re.compile(r"-\d+-from-\d+$")
+from awm.names import Name
 
 
 def evaluations(profile: Profile | str) -> dict[Path, dict]:
@@ -28,7 +25,6 @@ def evaluations(profile: Profile | str) -> dict[Path, dict]:
             path.name
             for folder in (config.data_dir(each), config.pretrained_dir() / each.folder)
             for path in folder.glob("evaluations/*.json")
-            if not _ELSEWHERE.search(path.stem)
         }
         paths = [recorded(each, f"evaluations/{name}") for name in names]
         found |= {path: provenance.read_json(path) for path in paths}
@@ -41,17 +37,6 @@ def evaluations(profile: Profile | str) -> dict[Path, dict]:
     return dict(sorted(found.items(), key=place))
 
 
-def family(controller: str) -> str:
-    """A controller's name without its seed: what it shares with the other seeds of a search."""
-    return re.sub(r"-seed\d+", "", controller)
-
-
-def seed_of(controller: str) -> int:
-    """The seed of the search that found a controller."""
-    found = re.search(r"-seed(\d+)", controller)
-    return int(found[1]) if found else 0
-
-
 def cost(profile: Profile | str, controller: str) -> dict:
     """What it took to find a controller, from nothing.
 
@@ -61,16 +46,16 @@ def cost(profile: Profile | str, controller: str) -> dict:
     something was not recorded.
     """
     profile = get_profile(profile)
-    model = controller.split("-")[0]
-    rounds = list(_rounds(profile, evolution.round_of(controller)))
+    name = Name.parse(controller)
+    rounds = list(_rounds(profile, name.round))
     rollouts = [_record(each, "rollouts.json") for each in rounds]
     parts = [*rollouts, _record(profile, "vae.json")]
-    if model != "V":
-        parts += [_record(each, f"mdn_rnn-{model}.json") for each in rounds]
+    if name.model != "V":
+        parts += [_record(each, f"mdn_rnn-{name.model}.json") for each in rounds]
     hours = [_core_hours(part.get("wall_time_s"), part) for part in parts]
     steps = {"real_steps": [part.get("frames") for part in rollouts], "dream_steps": [0]}
-    for where, name in _searches(profile, controller):
-        log = evolution.read_log(where, name)
+    for where, search in _searches(profile, name):
+        log = evolution.read_log(where, search)
         if not log:
             hours.append(None)
             continue
@@ -81,18 +66,15 @@ def cost(profile: Profile | str, controller: str) -> dict:
     return {key: None if None in values else sum(values) for key, values in known.items()}
 
 
-def _searches(profile: Profile, controller: str) -> list[tuple[Profile, str]]:
-    """The searches that led to a controller: before a refinement the one that it began at, in a
-    round of iterative training those of the rounds before, whose controllers recorded rollouts.
+def _searches(profile: Profile, name: Name) -> list[tuple[Profile, str]]:
+    """The searches that led to a controller: those that it, and what it began at, came from; in a
+    round of iterative training also those of the rounds before, whose controllers recorded.
     """
-    if controller.endswith("-refined"):
-        first = controller.removesuffix("-refined")
-        return [(profile, controller), *_searches(profile, first)]
-    plain = re.sub(r"-round\d+", "", controller)
-    return [
-        (each, re.sub("-dream", f"-dream-round{each.round}", plain) if each.round else plain)
-        for each in _rounds(profile, evolution.round_of(controller))
-    ]
+    if name.start is not None:
+        return [(replace(profile, round=name.round), str(name)), *_searches(profile, name.start)]
+    # Whatever this dream's seed and temperature: rollouts were recorded by the usual controllers.
+    rounds = [replace(name, round=n, seed=0, temperature=None) for n in range(name.round)]
+    return [(replace(profile, round=each.round), str(each)) for each in [*rounds, name]]
 
 
 def _rounds(profile: Profile, last: int) -> Iterator[Profile]:
@@ -133,7 +115,7 @@ def entries(profile: Profile | str) -> list[dict]:
                 "name": found["controller"],
                 "model": found["model"],
                 "attention": attention,
-                "evolution_seed": seed_of(found["controller"]),
+                "evolution_seed": Name.parse(found["controller"]).seed,
                 **{
                     key: found[key]
                     for key in (
@@ -165,7 +147,7 @@ def compare(ones: list[dict], others: list[dict]) -> dict | None:
         `mean`, `low`, `high`, `seeds`, `tracks`; None if fewer than 8 tracks are common, where an
         interval would say nothing.
     """
-    first, second = ({seed_of(e["controller"]): e for e in side} for side in (ones, others))
+    first, second = ({Name.parse(e["controller"]).seed: e for e in side} for side in (ones, others))
     gaps = []
     for seed in sorted(first.keys() & second.keys()):
         one, other = (

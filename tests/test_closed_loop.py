@@ -15,6 +15,7 @@ from awm import (
     evaluation,
     evolution,
     mdn_rnn,
+    names,
     provenance,
     publish,
     rollout,
@@ -212,7 +213,7 @@ def test_evaluation_writes_what_a_sceptic_asks_for(smoke_copy, monkeypatch):
         rollout, "workers", lambda count=None: _threads()
     )  # so that the patch reaches the loop
     result = evaluation.evaluate("smoke", "none", episodes=3, seed=5)
-    path = evaluation.path_of(get_profile("smoke"), "none", "fast", 3, 5)
+    path = config.data_dir("smoke") / "evaluations/other/none-fast-3-from-5.json"
     assert provenance.read_json(path) == json.loads(json.dumps(result))
     assert result["seeds"] == [config.TEST_SEEDS + 5 + i for i in range(3)]
     assert result["mean"] == pytest.approx(np.mean(result["returns"]))
@@ -253,7 +254,7 @@ def test_refinement_begins_at_a_controller_and_resumes(smoke_copy):
     with ThreadPoolExecutor(1) as pool:
         refined = evolution.refine(profile, "none", executor=pool, workers=1)
         assert len(refined.log) == profile.refinement.generations + 1
-        path = evolution.log_path(profile, evolution.refined("none"))
+        path = evolution.log_path(profile, names.refined("none"))
         lines = path.read_text().splitlines()
         path.write_text(lines[0] + "\n")
         again = evolution.refine(profile, "none", executor=pool, workers=1)
@@ -348,7 +349,7 @@ def test_a_claim_is_driven_again(smoke_copy, monkeypatch):
     profile = get_profile("smoke")
     found = evaluation.recheck(profile, "none")
     assert found["same"] == 1 and found["within"] and found["again"] == found["claimed"]
-    path = evaluation.path_of(profile, "none", "reference", profile.reference_episodes, 0)
+    path = config.data_dir(profile) / "evaluations/none-reference.json"
     claim = provenance.read_json(path)
     provenance.write_json(path, {**claim, "returns": [900.0, 901.0], "mean": 900.5})
     found = evaluation.recheck(profile, "none")
@@ -365,7 +366,7 @@ def test_evolution_in_a_dream_never_looks_at_the_real_track(smoke_copy, monkeypa
         )
         assert found.controller.manifest["search"]["temperature"] == 0.7
         assert all(e["real"] is not None for e in found.log if e["validation"] is not None)
-        path = evolution.log_path(profile, evolution.dreamt("none", temperature=0.7))
+        path = evolution.log_path(profile, names.dreamt("none", temperature=0.7))
         path.write_text(path.read_text().splitlines()[0] + "\n")
         # Whatever the real track says, the controller is the same.
         monkeypatch.setattr(evolution._Run, "_real_return", lambda *_: -1e9)
@@ -379,14 +380,33 @@ def test_evolution_in_a_dream_never_looks_at_the_real_track(smoke_copy, monkeypa
         evolution.evolve_in_dream(profile, "V")
 
 
+def test_a_dreams_controller_wakes_on_the_track(smoke_copy):
+    profile = get_profile("smoke")
+    with ThreadPoolExecutor(1) as pool:
+        start = evolution.evolve_in_dream(profile, "none", executor=pool, workers=1).controller
+        found = evolution.wake(profile, "none-dream", executor=pool, workers=1)
+    assert found.controller.manifest["sources"]["controller"] == start.manifest["hash"]
+    # The same search on the same tracks as from zero, but for where it begins.
+    zero = evolution.read_log(profile, "none")
+    assert [e.get("seeds") for e in found.log] == [e.get("seeds") for e in zero]
+    differing = {"mdn_rnn", "vae", "controller"}  # sources, of which the last is the start
+    settings = [e[0]["settings"] for e in (found.log, zero)]
+    assert {k for k in settings[0] if settings[0][k] != settings[1].get(k)} <= differing
+    search = profile.search
+    optimizer = evolution.Optimizer(start.parameters, search.sigma, search.population, seed=0)
+    optimizer.replay(found.log[:-1])  # would complain of candidates that began elsewhere
+    with pytest.raises(AwmError, match="not left by a dream"):
+        evolution.wake(profile, "none")
+
+
 def test_publishing_copies_what_others_need(smoke_copy):
     profile = get_profile("smoke")
     run = config.data_dir(profile) / "vae.checkpoint.safetensors"
     run.write_bytes(b"half done")
     committed = config.pretrained_dir() / "smoke"
-    names = {path.relative_to(committed).as_posix() for path in publish.publish(profile)}
-    assert {"vae.safetensors", "vae.json", "controllers/none.safetensors"} <= names
-    assert "evolution/none.jsonl" in names and not any("checkpoint" in name for name in names)
+    copied = {path.relative_to(committed).as_posix() for path in publish.publish(profile)}
+    assert {"vae.safetensors", "vae.json", "controllers/none.safetensors"} <= copied
+    assert "evolution/none.jsonl" in copied and not any("checkpoint" in name for name in copied)
     assert publish.publish(profile) == [], "nothing has changed"
     shutil.rmtree(config.data_dir(profile))
     assert controller.load(profile, "none").model == "none", "found where it is committed"

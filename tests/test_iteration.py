@@ -14,6 +14,7 @@ from awm import (
     evolution,
     iteration,
     mdn_rnn,
+    names,
     publish,
     results,
     vae,
@@ -44,7 +45,7 @@ def test_rounds_build_on_each_other(smoke_copy, short_laps, monkeypatch):
     before, after = mdn_rnn.load(profile), mdn_rnn.load(now)
     assert after.manifest["sources"]["mdn_rnn"] == before.manifest["hash"]
     assert not torch.equal(before.head.weight, after.head.weight)
-    name = evolution.dreamt("none", round=1)
+    name = names.dreamt("none", round=1)
     assert rounds[-1]["controller"] == name
     assert controller.load(now, name).manifest["sources"]["mdn_rnn"] == after.manifest["hash"]
     assert rounds[1]["real_steps"] > rounds[0]["real_steps"] == int(first.lengths.sum())
@@ -54,7 +55,7 @@ def test_rounds_build_on_each_other(smoke_copy, short_laps, monkeypatch):
     frames = [int((part.lengths + 1).sum()) for part in joined.parts]
     assert cost["real_steps"] == sum(frames)
     assert cost["dream_steps"] == sum(
-        evolution.read_log(each, evolution.dreamt("none", round=each.round))[-1]["steps"]
+        evolution.read_log(each, names.dreamt("none", round=each.round))[-1]["steps"]
         for each in (profile, now)
     )
 
@@ -63,11 +64,11 @@ def test_rounds_build_on_each_other(smoke_copy, short_laps, monkeypatch):
 
     # It is evaluated by its name alone, and its result lies with its round.
     evaluation.evaluate(profile, name, episodes=1)
-    assert len(list((config.data_dir(now) / "evaluations").glob(f"{name}-fast*.json"))) == 1
+    assert len(list((config.data_dir(now) / "evaluations").rglob(f"{name}-fast*.json"))) == 1
 
     # A second call finds everything; what is committed is enough to show it.
     monkeypatch.setattr(iteration, "_round", lambda *_: pytest.fail("it has been done"))
     assert iteration.iterate(profile) == rounds
-    names = {p.relative_to(config.pretrained_dir()).as_posix() for p in publish.publish(profile)}
-    assert {"smoke/iteration-none.json", f"smoke/round-1/controllers/{name}.json"} <= names
-    assert {"smoke/round-1/rollouts.json", "smoke/round-1/mdn_rnn-none.safetensors"} <= names
+    copied = {p.relative_to(config.pretrained_dir()).as_posix() for p in publish.publish(profile)}
+    assert {"smoke/iteration-none.json", f"smoke/round-1/controllers/{name}.json"} <= copied
+    assert {"smoke/round-1/rollouts.json", "smoke/round-1/mdn_rnn-none.safetensors"} <= copied

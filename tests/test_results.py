@@ -51,13 +51,6 @@ def log(steps, seconds, temperature=None):
     return [first, {"generation": 1, "steps": steps, "seconds": seconds}]
 
 
-def test_names_tell_family_and_seed():
-    assert results.family("none-dream-tau0.5-seed2") == "none-dream-tau0.5"
-    assert results.seed_of("none-dream-tau0.5-seed2") == 2
-    assert results.family("spatial-seed12-refined") == "spatial-refined"
-    assert results.seed_of("spatial-refined") == 0
-
-
 def test_a_refined_controller_also_costs_the_search_it_began_at(workspace):
     write("rollouts.json", {"frames": 1000, "wall_time_s": 1800, "cpu_count": 2})
     write("vae.json", {"wall_time_s": 3600, "cpu_count": 1})
@@ -73,6 +66,12 @@ def test_a_refined_controller_also_costs_the_search_it_began_at(workspace):
     assert results.cost(PROFILE, "none-dream")["real_steps"] == 1000
     assert results.cost(PROFILE, "none-dream")["dream_steps"] == 9000
     assert results.cost(PROFILE, "V")["core_hours"] == pytest.approx(1 + 1 + 2)
+    # One that dreamt and then drove has cost both; M and the rollouts only once.
+    write("evolution/none-dream-woken-seed1.jsonl", log(30, 3600))
+    write("evolution/none-dream-seed1.jsonl", log(8000, 1800, temperature=1.0))
+    assert results.cost(PROFILE, "none-dream-woken-seed1") == {
+        "real_steps": 1030, "dream_steps": 8000, "core_hours": pytest.approx(1 + 1 + 1 + 2 + 1),
+    }  # fmt: skip
     # What was not recorded is not known, rather than nothing.
     assert results.cost(PROFILE, "temporal")["core_hours"] is None
 
@@ -80,7 +79,7 @@ def test_a_refined_controller_also_costs_the_search_it_began_at(workspace):
 def test_results_hold_the_studys_own_evaluations_only(workspace):
     write("evaluations/spatial-fast.json", evaluation("spatial", [1, 2]))
     write("evaluations/none-reference.json", evaluation("none", [900, 100, 3], "reference"))
-    write("evaluations/none-fast-2-from-7.json", evaluation("none", [1, 2]))
+    write("evaluations/other/none-fast-2-from-7.json", evaluation("none", [1, 2]))
     found = json.loads(results.write(PROFILE).read_text())
     assert [(e["name"], e["attention"], e["frames"]) for e in found] == [
         ("none", "none", "reference"),

@@ -124,7 +124,7 @@ def model_color(name: str) -> str:
     """
     if name in COLORS:
         return COLORS[name]
-    stem = name.removeprefix("M-").split("-")[0]
+    stem = name.removeprefix("M-").partition("-")[0]
     return COLORS.get(stem, _OTHERS[sum(name.encode()) % len(_OTHERS)])
 
 

@@ -27,7 +27,7 @@ def evolution_monitor(profile, name: str | None = None):
 
     Args:
         profile: whose searches.
-        name: of the controller, as in `awm.evolution.name_of`; by default the latest search.
+        name: of the controller, as in `awm.names`; by default the latest search.
     """
     profile = get_profile(profile)
     names = evolution.searches(profile)
