@@ -61,6 +61,7 @@ class Profile:
     dream_rounds: int  #: of iterative training: drive, record, train M again, dream again
     round_rollouts: int  #: episodes recorded in each
     round_updates: int  #: of M in each, from where the round before left it
+    woken: tuple[int, ...]  #: the rounds whose dreams' controllers go on learning on the track
     lanes: int  #: batch of the closed loop; every return depends on it, in the last bits
     # Results (07)
     test_episodes: int
@@ -99,7 +100,7 @@ PROFILES = {
             dream=Search(
                 2, 4, 1, 0.1, 20, validation_every=1, validation_tracks=2, temperature=1.0,
             ),
-            dream_rounds=1, round_rollouts=3, round_updates=4,
+            dream_rounds=1, round_rollouts=3, round_updates=4, woken=(0, 1),
             test_episodes=2, reference_episodes=2, recheck_episodes=2,
             validation_share=0.2,
         ),
@@ -117,7 +118,7 @@ PROFILES = {
             dream=Search(
                 12, 64, 2, 0.03, 80, validation_every=4, validation_tracks=8, temperature=1.0,
             ),
-            dream_rounds=0, round_rollouts=40, round_updates=160,
+            dream_rounds=0, round_rollouts=40, round_updates=160, woken=(),
             test_episodes=16, reference_episodes=4,
         ),
         Profile(
@@ -126,7 +127,7 @@ PROFILES = {
             vae_updates=6000, vae_batch=64, vae_learning_rate=1e-3,
             hidden_size=256, mdn_updates=2160, mdn_batch=40, sequence_length=128,
             mdn_learning_rate=2e-3,
-            evolved=MODELS, evolution_seeds=1, lanes=32,
+            evolved=MODELS, evolution_seeds=3, lanes=32,
             search=Search(12, 64, 2, 0.03, 100, validation_every=3, validation_tracks=32),
             refined=("none",),
             refinement=Search(
@@ -137,7 +138,7 @@ PROFILES = {
             dream=Search(
                 20, 64, 4, 0.03, 100, validation_every=5, validation_tracks=32, temperature=1.0,
             ),
-            dream_rounds=3, round_rollouts=150, round_updates=540,
+            dream_rounds=3, round_rollouts=150, round_updates=540, woken=(0, 3),
             test_episodes=100, reference_episodes=100, recheck_episodes=20,
         ),
     )

@@ -4,6 +4,7 @@
 """
 
 import filecmp
+import math
 import statistics
 from collections.abc import Iterator
 from dataclasses import replace
@@ -45,8 +46,51 @@ def cost(profile: Profile | str, controller: str) -> dict:
     count whole, with the generations after the one that was chosen. A value is None where
     something was not recorded.
     """
-    profile = get_profile(profile)
-    name = Name.parse(controller)
+    profile, name = get_profile(profile), Name.parse(controller)
+    return _cost(profile, name, _searches(profile, name))
+
+
+def progress(profile: Profile | str, controller: str) -> list[dict]:
+    """The real return along a controller's last search, against what had been spent by then.
+
+    A point is a validation of the distribution's mean: `real`, its return on real validation
+    tracks, `real_steps` and `core_hours` as in `cost`. Empty if there is no log.
+    """
+    profile, name = get_profile(profile), Name.parse(controller)
+    *earlier, (where, search) = _searches(profile, name)
+    before = _cost(profile, name, earlier)
+    log = evolution.read_log(where, search)
+    if not log or None in before.values():
+        return []
+    dreamt, record = _in_a_dream(log), log[0].get("record", {})
+    return [
+        {
+            "real": entry["real"] if dreamt else entry["validation"],
+            "real_steps": before["real_steps"] + (0 if dreamt else entry["steps"]),
+            "core_hours": before["core_hours"] + (_core_hours(entry["seconds"], record) or 0.0),
+        }
+        for entry in log
+        if entry["validation"] is not None
+    ]
+
+
+def spent(runs: list[list[dict]], level: float) -> dict | None:
+    """What it took until the real return first reached `level`: the median over `progress` of
+    several seeds, where a seed that did not get there counts as never.
+
+    Returns `real_steps` and `core_hours`, or None if the seed in the middle never got there.
+    """
+    found = [next((p for p in run if p["real"] >= level), None) for run in runs if run]
+    if not found:
+        return None
+    never = {"real_steps": math.inf, "core_hours": math.inf}
+    middle = {
+        key: statistics.median_high([(point or never)[key] for point in found]) for key in never
+    }
+    return None if math.inf in middle.values() else middle
+
+
+def _cost(profile: Profile, name: Name, searches: list[tuple[Profile, str]]) -> dict:
     rounds = list(_rounds(profile, name.round))
     rollouts = [_record(each, "rollouts.json") for each in rounds]
     parts = [*rollouts, _record(profile, "vae.json")]
@@ -54,24 +98,28 @@ def cost(profile: Profile | str, controller: str) -> dict:
         parts += [_record(each, f"mdn_rnn-{name.model}.json") for each in rounds]
     hours = [_core_hours(part.get("wall_time_s"), part) for part in parts]
     steps = {"real_steps": [part.get("frames") for part in rollouts], "dream_steps": [0]}
-    for where, search in _searches(profile, name):
+    for where, search in searches:
         log = evolution.read_log(where, search)
         if not log:
             hours.append(None)
             continue
-        dreamt = log[0].get("settings", {}).get("temperature") is not None
-        steps["dream_steps" if dreamt else "real_steps"].append(log[-1]["steps"])
+        steps["dream_steps" if _in_a_dream(log) else "real_steps"].append(log[-1]["steps"])
         hours.append(_core_hours(log[-1]["seconds"], log[0].get("record", {})))
     known = {**steps, "core_hours": hours}
     return {key: None if None in values else sum(values) for key, values in known.items()}
 
 
+def _in_a_dream(log: list[dict]) -> bool:
+    return log[0].get("settings", {}).get("temperature") is not None
+
+
 def _searches(profile: Profile, name: Name) -> list[tuple[Profile, str]]:
-    """The searches that led to a controller: those that it, and what it began at, came from; in a
-    round of iterative training also those of the rounds before, whose controllers recorded.
+    """The searches that led to a controller, in their order: those that what it began at came
+    from; in a round of iterative training also those of the rounds before, whose controllers
+    recorded.
     """
     if name.start is not None:
-        return [(replace(profile, round=name.round), str(name)), *_searches(profile, name.start)]
+        return [*_searches(profile, name.start), (replace(profile, round=name.round), str(name))]
     # Whatever this dream's seed and temperature: rollouts were recorded by the usual controllers.
     rounds = [replace(name, round=n, seed=0, temperature=None) for n in range(name.round)]
     return [(replace(profile, round=each.round), str(each)) for each in [*rounds, name]]

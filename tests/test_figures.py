@@ -49,6 +49,13 @@ def generations():
     ] + [last]  # fmt: skip
 
 
+def route(before, pace):
+    return [
+        {"real": 100.0 * n, "real_steps": int(1e6 * (before + pace * n)), "core_hours": 1 + n / 5}
+        for n in range(5)
+    ]
+
+
 def dreamt_generations():
     return [
         {**entry, "real": entry["validation"] and entry["validation"] - 200}
@@ -130,6 +137,14 @@ def drawings():
                 }
                 for n in range(4)
             ]
+        ),
+        "routes": lambda: figures.routes(
+            {
+                "from zero": [route(0.2, 1.0), route(0.2, 1.1)],
+                "in dreams alone": [route(0.2, 0.0)],
+                "from a dream": [route(0.3, 0.5)],
+                "missing": [[]],
+            }
         ),
         "dream_temperatures": lambda: figures.dream_temperatures(
             [(0.5, dreamt_generations()), (1.0, dreamt_generations()), (1.0, dreamt_generations())]

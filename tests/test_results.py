@@ -76,6 +76,44 @@ def test_a_refined_controller_also_costs_the_search_it_began_at(workspace):
     assert results.cost(PROFILE, "temporal")["core_hours"] is None
 
 
+def test_progress_counts_what_was_spent_before(workspace):
+    for where in ("", "round-1/"):
+        write(f"{where}rollouts.json", {"frames": 1000, "wall_time_s": 1800, "cpu_count": 2})
+        write(f"{where}mdn_rnn-none.json", {"wall_time_s": 1800, "cpu_count": 2})
+    write("vae.json", {"wall_time_s": 1800, "cpu_count": 2})
+    validated = [{"validation": 90.0, "real": 10.0}, {"validation": 95.0, "real": 20.0}]
+    dreams = [e | v for e, v in zip(log(8000, 3600, temperature=1.0), validated, strict=True)]
+    write("evolution/none-dream.jsonl", dreams)
+    write("round-1/evolution/none-dream-round1-seed2.jsonl", dreams)
+    name = "none-dream-round1-woken-seed2"
+    write(f"round-1/evolution/{name}.jsonl", [e | {"validation": 50.0} for e in log(60, 1800)])
+
+    first = results.progress(PROFILE, "none-dream")
+    assert [p["real"] for p in first] == [10, 20] and first[-1]["core_hours"] == 3 + 2
+    assert [p["real_steps"] for p in first] == [1000, 1000], "dreams cost no real steps"
+    # Recording in round 1 was done by the first dream's controller: it has been paid for.
+    found = results.progress(PROFILE, name)
+    assert [p["real_steps"] for p in found] == [2030, 2060]
+    assert found[-1]["core_hours"] == 5 + 2 + 2 + 1
+    assert found[-1] == {"real": 50.0} | {
+        key: value for key, value in results.cost(PROFILE, name).items() if key != "dream_steps"
+    }
+    assert results.progress(PROFILE, "temporal") == []
+
+
+def test_what_a_level_took_is_the_seed_in_the_middles():
+    def run(*steps):
+        return [
+            {"real": 100.0 * n, "real_steps": s, "core_hours": s / 10} for n, s in enumerate(steps)
+        ]
+
+    runs = [run(5, 10, 20), run(5, 30), run(5, 12, 13)]
+    assert results.spent(runs, 100) == {"real_steps": 12, "core_hours": 1.2}
+    assert results.spent(runs, 200) == {"real_steps": 20, "core_hours": 2.0}
+    assert results.spent(runs[:2], 200) is None, "one of two never got there"
+    assert results.spent([[]], 100) is None
+
+
 def test_results_hold_the_studys_own_evaluations_only(workspace):
     write("evaluations/spatial-fast.json", evaluation("spatial", [1, 2]))
     write("evaluations/none-reference.json", evaluation("none", [900, 100, 3], "reference"))

@@ -32,6 +32,7 @@ from awm.figures.plots import (
     mdn_rnn_learning_curves,
     probes,
     returns_comparison,
+    routes,
     tracks,
     vae_losses,
 )
@@ -70,6 +71,7 @@ __all__ = [
     "reconstruction_pairs",
     "returns_comparison",
     "rollout",
+    "routes",
     "save",
     "save_gif",
     "save_image",

@@ -4,8 +4,6 @@ Every function takes plain data, as the stages' manifests and logs hold it, and 
 matplotlib Figure for `figures.save`. Models keep their colour from figure to figure.
 """
 
-import re
-
 import numpy as np
 from matplotlib.ticker import LogLocator, MaxNLocator, PercentFormatter
 
@@ -14,9 +12,11 @@ from awm.figures.theme import (
     BLUE,
     COLORS,
     FAINT,
+    GREEN,
     GREY,
     INK,
     MUTED,
+    ORANGE,
     VERMILION,
     VIOLET,
     WIDTH,
@@ -27,6 +27,7 @@ from awm.figures.theme import (
     panels,
     tint,
 )
+from awm.names import Name
 
 #: Half the width of CarRacing's road, metres.
 ROAD = 40 / 6
@@ -370,6 +371,37 @@ def dream_rounds(rounds):
     return fig
 
 
+def routes(found, solved=SOLVED):
+    """Real return against real steps and against core-hours, for several ways to a controller.
+
+    `found` is {label: [points of `awm.results.progress`, a list for each seed]}. A thin line for
+    each seed, the thick one of the same colour for the seed with the median last return.
+    """
+    found = {label: [run for run in runs if run] for label, runs in found.items()}
+    if not any(found.values()):
+        raise AwmError("There is no search to compare. Run notebooks 05 and 06.")
+    fig = figure(3.6)
+    left, right = fig.subplots(1, 2, sharey=True)
+    colors = dict(zip(found, (BLUE, VIOLET, ORANGE, GREEN), strict=False))
+    for label, runs in found.items():
+        order = sorted(runs, key=lambda run: run[-1]["real"])
+        for n, run in enumerate(order):
+            thick = n == len(order) // 2
+            style = {"color": colors[label] if thick else tint(colors[label], 0.4),
+                     "linewidth": 1.8 if thick else 0.9, "markersize": 4 if thick else 2,
+                     "zorder": 3 if thick else 2, "label": label if thick else None}  # fmt: skip
+            left.plot(_numbers(run, "real_steps") / 1e6, _numbers(run, "real"), "o-", **style)
+            style["label"] = None
+            right.plot(_numbers(run, "core_hours"), _numbers(run, "real"), "o-", **style)
+    for axes, unit in ((left, "real steps, millions"), (right, "core-hours")):
+        _finish(axes)
+        axes.set(xlabel=unit, xlim=(0, None))
+        axes.axhline(solved, color=MUTED, linewidth=1, linestyle=(0, (4, 3)), zorder=1)
+    left.set(ylabel="return an episode, validation tracks")
+    fig.legend(loc="outside upper left", ncols=2)
+    return fig
+
+
 def dream_temperatures(logs):
     """Dreamt and real return of the chosen controllers against the dream's temperature.
 
@@ -406,7 +438,7 @@ def _by_seed(logs) -> dict[str, list]:
     """Logs of the same search with other seeds together, under the name without the seed."""
     groups = {}
     for name, log in logs.items():
-        groups.setdefault(re.sub(r"-seed\d+", "", name), []).append(log)
+        groups.setdefault(str(Name.parse(name).family), []).append(log)
     return groups
 
 
@@ -452,7 +484,7 @@ def returns_comparison(evaluations, published=None, solved=SOLVED):
     several = len({evaluation.get("frames", "fast") for evaluation in evaluations}) > 1
     groups: dict[tuple, list] = {}
     for evaluation in evaluations:
-        name = re.sub(r"-seed\d+", "", evaluation["controller"])
+        name = str(Name.parse(evaluation["controller"]).family)
         groups.setdefault((name, evaluation.get("frames")), []).append(evaluation)
     rows = len(groups) + len(published)
     fig = figure(0.75 + 0.46 * rows)
