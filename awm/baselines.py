@@ -130,6 +130,25 @@ def compare_attentions(profile: Profile | str, kinds=config.ATTENTIONS) -> dict:
     return result
 
 
+def compare_rewards(profile: Profile | str, kinds=config.ATTENTIONS) -> dict:
+    """`mdn_rnn.reward_quality` of every kind of M; returns at once if unchanged."""
+    profile = get_profile(profile)
+    path = config.artefact(profile, "mdn_rnn-rewards.json")
+    ms = {kind: mdn_rnn.load(profile, kind) for kind in kinds}
+    sources = {kind: m.manifest["hash"] for kind, m in ms.items()}
+    if not path.exists() or provenance.read_json(path)["sources"] != sources:
+        started = time.perf_counter()
+        rollouts = dataset.open_rollouts(profile)
+        latents = dataset.encode_latents(profile, vae.load(profile))
+        found = {kind: mdn_rnn.reward_quality(m, rollouts, latents) for kind, m in ms.items()}
+        seconds = round(time.perf_counter() - started, 1)
+        record = provenance.record(profile, sources=sources, wall_time_s=seconds, **found)
+        path = config.data_dir(profile) / path.name
+        provenance.write_json(path, record)
+    record = provenance.read_json(path)
+    return {kind: record[kind] for kind in kinds}
+
+
 @torch.inference_mode()
 def _nll_by_episode(m: mdn_rnn.MDNRNN, data: SequenceData) -> np.ndarray:
     """Nats a step of every test episode; z is drawn alike for every M."""

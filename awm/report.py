@@ -38,6 +38,7 @@ FIGURES = {
     "dream_failure": "06_dreaming",
     "dream_rounds": "06_dreaming",
     "dream_temperatures": "06_dreaming",
+    "routes": "06_dreaming",
     "dream_training": "07_results",
     "CarRacing": "05_controller_evolution",
     "data_coverage": "01_data_collection",
@@ -264,6 +265,7 @@ def _records(profile: Profile) -> dict:
         "mdn_rnn": {m: Record.load(profile, f"mdn_rnn-{m}.json") for m in _M_NAMES},
         "baselines": Record.load(profile, "mdn_rnn-baselines.json"),
         "gains": Record.load(profile, "mdn_rnn-attentions.json"),
+        "rewards": Record.load(profile, "mdn_rnn-rewards.json"),
         "faults": Record.load(profile, "faults.json"),
         "iteration": Record.load(profile, "iteration-none.json"),
         "evolution": _all(profile, "evolution", ".jsonl"),
@@ -273,6 +275,7 @@ def _records(profile: Profile) -> dict:
         "over_seeds": _over_seeds,
         "difference": _difference,
         "cost": lambda controller: _cost(profile, controller),
+        "routes": lambda levels: _routes(profile, levels),
     }
 
 
@@ -319,6 +322,28 @@ def _cost(profile: Profile, controller: str) -> dict[str, str]:
         "dream_steps": number(_millions(found["dream_steps"]), ",.1f", origin),
         "core_hours": number(found["core_hours"], ",.1f", origin),
     }
+
+
+def _routes(profile: Profile, levels: list[int]) -> list[tuple[str, list[str]]]:
+    """`results.routes` for the story: for each way what it had spent at every level."""
+    found = {label: [run for run in runs if run] for label, runs in results.routes(profile).items()}
+    rows = []
+    for label, runs in found.items():
+        cells = []
+        for level in levels:
+            spent = results.spent(runs, level)
+            steps, hours = (
+                number(value, form, f"first validation of at least {level}, {label}")
+                for value, form in (
+                    (_millions(spent and spent["real_steps"]), ",.2f"),
+                    (spent and spent["core_hours"], ",.1f"),
+                )
+            )
+            cells.append(f"{steps}&nbsp;M, {hours}&nbsp;h" if spent else "not reached")
+        if runs:
+            seeds = f"{len(runs)} seed{'s' * (len(runs) > 1)}"
+            rows.append((f"{label.capitalize()}, {seeds}", cells))
+    return rows
 
 
 def _millions(steps: int | None) -> float | None:

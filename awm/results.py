@@ -14,7 +14,7 @@ from scipy import stats
 
 from awm import config, evolution, provenance
 from awm.config import ATTENTIONS, MODELS, Profile, get_profile
-from awm.names import Name
+from awm.names import Name, dreamt, evolved, woken
 
 
 def evaluations(profile: Profile | str) -> dict[Path, dict]:
@@ -62,16 +62,36 @@ def progress(profile: Profile | str, controller: str) -> list[dict]:
     log = evolution.read_log(where, search)
     if not log or None in before.values():
         return []
-    dreamt, record = _in_a_dream(log), log[0].get("record", {})
+    in_a_dream, record = _in_a_dream(log), log[0].get("record", {})
     return [
         {
-            "real": entry["real"] if dreamt else entry["validation"],
-            "real_steps": before["real_steps"] + (0 if dreamt else entry["steps"]),
+            "real": entry["real"] if in_a_dream else entry["validation"],
+            "real_steps": before["real_steps"] + (0 if in_a_dream else entry["steps"]),
             "core_hours": before["core_hours"] + (_core_hours(entry["seconds"], record) or 0.0),
         }
         for entry in log
         if entry["validation"] is not None
     ]
+
+
+def routes(profile: Profile | str, model: str = "none") -> dict[str, list[list[dict]]]:
+    """The ways to a driver, each with the `progress` of its seeds: on the track from zero, in
+    dreams alone (a point is a round of iterative training), and on the track from a dream.
+    """
+    profile = get_profile(profile)
+    zero = [evolved(model, seed) for seed in range(profile.evolution_seeds)]
+    found = {"on the track from zero": [progress(profile, name) for name in zero]}
+    rounds = _record(profile, f"iteration-{model}.json").get("rounds", [])
+    if rounds:
+        found["in dreams alone, round by round"] = [
+            [cost(profile, each["controller"]) | {"real": each["real"]} for each in rounds]
+        ]
+    for n in profile.woken:
+        names = [woken(dreamt(model, seed, round=n)) for seed in range(profile.dream_seeds)]
+        found[f"on the track from the dream of round {n}"] = [
+            progress(profile, name) for name in names
+        ]
+    return found
 
 
 def spent(runs: list[list[dict]], level: float) -> dict | None:

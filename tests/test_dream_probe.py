@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from awm import baselines, dataset, dream, mdn_rnn, probe, vae
+from awm import baselines, config, dataset, dream, mdn_rnn, probe, provenance, vae
 from awm.config import get_profile
 from awm.errors import AwmError
 from awm.rollout import Job
@@ -166,3 +166,12 @@ def test_attention_is_compared_episode_by_episode(smoke_copy):
         assert gain["mean"] == pytest.approx(attentive - plain, abs=0.2)
     again = baselines.compare_attentions("smoke", kinds=("none", "feature", "temporal"))
     assert again["date"] == found["date"], "nothing has changed"
+
+
+def test_rewards_are_judged_once(smoke_copy):
+    kinds = ("none", "temporal")
+    found = baselines.compare_rewards("smoke", kinds)
+    assert set(found) == set(kinds) and set(found["none"]["r2"]) == {"1", "5", "20", "50"}
+    path = config.data_dir("smoke") / "mdn_rnn-rewards.json"
+    provenance.write_json(path, {**provenance.read_json(path), "none": "as it was recorded"})
+    assert baselines.compare_rewards("smoke", kinds)["none"] == "as it was recorded"

@@ -64,8 +64,10 @@ def run(workspace):
     write_record(
         "iteration-none.json",
         rounds=[
-            {"dreamt": 950.0, "real": 120.0, "real_steps": 390, "vae_error": 20.0},
-            {"dreamt": 800.0, "real": 640.0, "real_steps": 590, "vae_error": 21.0},
+            {"dreamt": 950.0, "real": 120.0, "real_steps": 390, "vae_error": 20.0}
+            | {"controller": "none-dream"},
+            {"dreamt": 800.0, "real": 640.0, "real_steps": 590, "vae_error": 21.0}
+            | {"controller": "none-dream-round1"},
         ],
     )
     refined = config.data_dir(PROFILE) / "evolution" / "none-refined.jsonl"
@@ -307,6 +309,31 @@ def test_numbers_are_looked_up_and_tell_their_origin(run):
     assert "the last promised 800 and earned 640" in text
     assert "+100" in text  # spatial less plain, on the same ten tracks
     assert "better than plain M" in text
+
+
+def test_a_dream_as_a_start_is_compared_with_zero(run):
+    folder = config.data_dir(PROFILE)
+    found = json.loads((folder / "evaluations" / "none-fast.json").read_text())
+    found |= {"controller": "none-dream-woken", "returns": [r + 40.0 for r in found["returns"]]}
+    path = folder / "evaluations" / "none-dream-woken-fast.json"
+    provenance.write_json(path, found | {"mean": 44.5})
+    write_record(
+        "mdn_rnn-rewards.json",
+        none={"r2": {"1": 0.1, "50": 0.9}, "found": 0.3, "chance": 0.2, "tiles": 70, "ends": 0},
+    )
+    for name, temperature in (("none-dream", 1.0), ("none-dream-woken", None)):
+        entry = {"generation": 0, "mean": 1.0, "validation": 520.0, "real": 310.0, "steps": 1000}
+        entry |= {"seconds": 3600.0, "record": {"cpu_count": 2}}
+        entry |= {"settings": {"temperature": temperature}}
+        (folder / "evolution" / f"{name}.jsonl").write_text(json.dumps(entry) + "\n")
+    report.build(PROFILE)
+    text = text_of(page())
+    assert "V and M, evolved in the dream, then on the track: 44 on average" in text
+    assert "a dream is the better start" in text
+    row = re.search(r"<tr><td>On the track from the dream of round 0, 1 seed.*?</tr>", page())[0]
+    assert text_of(row).count("0.00 M, 4.1 h") == 2 and text_of(row).count("not reached") == 2
+    assert "of the 70 steps on which a tile was reached" in text
+    assert "no recorded episode of 64 steps is over before its limit" in text
 
 
 def test_a_number_that_was_not_recorded_is_not_made_up(run):
