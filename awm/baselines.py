@@ -12,6 +12,7 @@ from torch import Tensor
 from awm import config, dataset, mdn_rnn, provenance, vae
 from awm.config import Profile, get_profile
 from awm.mdn_rnn import SequenceData
+from awm.names import evolved
 
 _TRAINING_BATCHES = 24
 
@@ -96,14 +97,17 @@ def _steps(batch) -> tuple[Tensor, Tensor, Tensor, Tensor]:
 def compare_attentions(profile: Profile | str, kinds=config.ATTENTIONS) -> dict:
     """What attention adds to M's likelihood on test episodes; returns at once if unchanged.
 
-    Every kind against `none`, paired by episode: `mean`, `low` and `high` of the difference in
-    nats a step (negative is better) with Student's 95 % interval over the `episodes`. The interval
-    speaks of these trained models on other episodes, not of other trainings.
+    Every kind against `none`, paired by training seed and by episode: `mean`, `low` and `high` of
+    the difference in nats a step (negative is better), the number of `episodes` and `seeds`, and
+    the difference of `each` seed. The 95 % interval is Student's. With several seeds it is over
+    their differences, and speaks of what another training would give; with one it is over
+    episodes, and speaks of these two Ms.
     """
     profile = get_profile(profile)
     path = config.artefact(profile, "mdn_rnn-attentions.json")
-    ms = {kind: mdn_rnn.load(profile, kind) for kind in kinds}
-    sources = {kind: m.manifest["hash"] for kind, m in ms.items()}
+    seeds = range(profile.mdn_seeds)
+    ms = {(kind, seed): mdn_rnn.load(profile, kind, seed) for kind in kinds for seed in seeds}
+    sources = {evolved(*key): m.manifest["hash"] for key, m in ms.items()}
     if path.exists():
         before = provenance.read_json(path)
         if before["sources"] == sources:
@@ -111,18 +115,24 @@ def compare_attentions(profile: Profile | str, kinds=config.ATTENTIONS) -> dict:
     started = time.perf_counter()
     rollouts, v = dataset.open_rollouts(profile), vae.load(profile)
     data = SequenceData(profile, rollouts, dataset.encode_latents(profile, v))
-    likelihoods = {kind: _nll_by_episode(m, data) for kind, m in ms.items()}
+    likelihoods = {key: _nll_by_episode(m, data) for key, m in ms.items()}
     gains = {}
     for kind in kinds:
         if kind != "none":
-            gaps = likelihoods[kind] - likelihoods["none"]
-            reach = stats.t.ppf(0.975, len(gaps) - 1) * stats.sem(gaps) if len(gaps) > 1 else 0.0
-            mean = float(gaps.mean())
+            gaps = np.array([likelihoods[kind, s] - likelihoods["none", s] for s in seeds])
+            each = gaps.mean(axis=1)
+            sample = each if len(each) > 1 else gaps[0]
+            reach = 0.0
+            if len(sample) > 1:
+                reach = float(stats.t.ppf(0.975, len(sample) - 1) * stats.sem(sample))
+            mean = float(each.mean())
             gains[kind] = {
                 "mean": mean,
-                "low": mean - float(reach),
-                "high": mean + float(reach),
-                "episodes": len(gaps),
+                "low": mean - reach,
+                "high": mean + reach,
+                "episodes": gaps.shape[1],
+                "seeds": len(each),
+                "each": each.tolist(),
             }
     seconds = round(time.perf_counter() - started, 1)
     result = provenance.record(profile, sources=sources, wall_time_s=seconds, **gains)

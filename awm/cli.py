@@ -66,7 +66,7 @@ def _train_vae(options: argparse.Namespace) -> None:
 def _train_mdn_rnn(options: argparse.Namespace) -> None:
     from awm import mdn_rnn
 
-    mdn_rnn.train(options.profile, options.model)
+    mdn_rnn.train(options.profile, options.model, options.seed)
 
 
 def _evolve(options: argparse.Namespace) -> None:
@@ -258,6 +258,9 @@ def _parser() -> argparse.ArgumentParser:
         help="what M attends to: nothing, the entries of [z, a], the map of V's third "
         "convolution, or its own last hidden states; or the control, an LSTM that stays "
         "untrained (default: none)",
+    )
+    mdn_rnn.add_argument(
+        "--seed", type=_natural, default=0, help="of its weights and batches (default: 0)"
     )
 
     evolve = _command(

@@ -29,6 +29,7 @@ from awm.attention import (
 from awm.attentive_lstm import AttentiveLSTM
 from awm.config import ATTENTIONS, Profile, get_profile
 from awm.errors import AwmError
+from awm.names import evolved
 from awm.vae import VAE
 
 ACTION_SIZE = 3
@@ -335,35 +336,39 @@ def validate(model: MDNRNN, data: SequenceData, split: str = "validation") -> di
     }
 
 
-def path_of(profile: Profile, model: str) -> Path:
+def path_of(profile: Profile, model: str, seed: int = 0) -> Path:
     """Where a profile's M lies; `model` is an attention or `"untrained"`."""
-    return config.artefact(profile, f"mdn_rnn-{model}.safetensors")
+    return config.artefact(profile, f"mdn_rnn-{evolved(model, seed)}.safetensors")
 
 
-def build(profile: Profile, model: str) -> MDNRNN:
-    """M with fresh weights from the profile's seed. `"untrained"` is plain."""
-    torch.manual_seed(profile.seed)
+def build(profile: Profile, model: str, seed: int = 0) -> MDNRNN:
+    """M with fresh weights from the profile's seed and its own. `"untrained"` is plain."""
+    torch.manual_seed(profile.seed + seed)
     kind = "none" if model == "untrained" else model
     return MDNRNN(kind, profile.z_size, profile.hidden_size, profile.mixtures)
 
 
-def load(profile: Profile | str, model: str = "none") -> MDNRNN:
+def load(profile: Profile | str, model: str = "none", seed: int = 0) -> MDNRNN:
     """A trained M of a profile, ready to step. AwmError if there is none or it is damaged."""
     profile = get_profile(profile)
-    m = build(profile, model)
+    m = build(profile, model, seed)
+    again = f" --seed {seed}" if seed else ""
     remedy = (
-        f"Run `awm train mdn-rnn --model {model} --profile {profile.name}` or notebooks 03 and 04."
+        f"Run `awm train mdn-rnn --model {model}{again} --profile {profile.name}` or notebooks 03 "
+        "and 04."
     )
-    m.manifest = weights.load_into(m, path_of(profile, model), remedy)
+    m.manifest = weights.load_into(m, path_of(profile, model, seed), remedy)
     return m.eval().requires_grad_(False)
 
 
-def train(profile: Profile | str, model: str = "none") -> MDNRNN:
+def train(profile: Profile | str, model: str = "none", seed: int = 0) -> MDNRNN:
     """Train M on a profile's latents; returns at once if trained, goes on if interrupted.
 
     Args:
         model: `"none"`, `"feature"`, `"spatial"`, `"temporal"`; or `"untrained"`, the control:
             a plain LSTM that keeps its random weights while the head alone is trained.
+        seed: of its weights and batches, to tell what a model is worth from what luck is. C drives
+            with seed 0.
 
     In a round of iterative training it begins with the weights of the round before, and makes
     `round_updates`. The weights of the best validation likelihood are kept.
@@ -371,17 +376,18 @@ def train(profile: Profile | str, model: str = "none") -> MDNRNN:
     from awm import vae as v
 
     profile = get_profile(profile)
-    path = path_of(profile, model)
-    m = build(profile, model)
+    path = path_of(profile, model, seed)
+    m = build(profile, model, seed)
     if path.exists():
-        return load(profile, model)
+        return load(profile, model, seed)
     rollouts = dataset.open_rollouts(profile)
     vae = v.load(profile)
     data = SequenceData(profile, rollouts, dataset.encode_latents(profile, vae))
-    source = {"rollouts": rollouts.hash, "vae": vae.manifest["hash"], "seed": profile.seed}
+    drawn = profile.seed + seed
+    source = {"rollouts": rollouts.hash, "vae": vae.manifest["hash"], "seed": drawn}
     updates = profile.mdn_updates
     if profile.round:
-        before = load(replace(profile, round=profile.round - 1), model)
+        before = load(replace(profile, round=profile.round - 1), model, seed)
         m.load_state_dict(before.state_dict())
         source["mdn_rnn"] = before.manifest["hash"]
         updates = profile.round_updates
@@ -393,9 +399,9 @@ def train(profile: Profile | str, model: str = "none") -> MDNRNN:
     run = weights.Checkpoint(path, source)
     update = run.resume(m, optimizer, schedule)
     started, recent = time.perf_counter(), []
-    bar = tqdm(total=updates, initial=update, unit="update", desc=f"M {model}")
+    bar = tqdm(total=updates, initial=update, unit="update", desc=f"M {evolved(model, seed)}")
     while update < updates:
-        batch = data.training_batch(profile.mdn_batch, m.needs_map, profile.seed, update)
+        batch = data.training_batch(profile.mdn_batch, m.needs_map, drawn, update)
         sums = losses(m, batch)
         loss = (sums["nll"].sum() + sums["reward"] + sums["done"]) / sums["steps"]
         optimizer.zero_grad()
@@ -440,13 +446,13 @@ def train(profile: Profile | str, model: str = "none") -> MDNRNN:
             model=model,
             parameters=sum(p.numel() for p in m.parameters()),
             wall_time_s=run.seconds + time.perf_counter() - started,
-            seeds={"weights": profile.seed},
+            seeds={"weights": drawn},
             sources=source,
             test=test,
             history=run.history,
         )
     )
-    return load(profile, model)
+    return load(profile, model, seed)
 
 
 @torch.inference_mode()

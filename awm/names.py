@@ -71,7 +71,7 @@ class Name:
 
 
 def evolved(model: str, seed: int = 0) -> str:
-    """The controller that is evolved for a model with a seed."""
+    """The controller that is evolved for a model with a seed; an M of a seed is called alike."""
     return str(Name(model, seed=seed))
 
 

@@ -1,11 +1,13 @@
 """M on its own, linear probes, and the baselines that give a likelihood its meaning."""
 
 import math
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+from scipy import stats
 
 from awm import baselines, config, dataset, dream, mdn_rnn, probe, provenance, vae
 from awm.config import get_profile
@@ -153,19 +155,27 @@ def test_a_gaussians_score_is_torchs():
     assert found["nll_informative"] == pytest.approx(exact[[1, 3]].sum().item(), rel=1e-4)
 
 
-def test_attention_is_compared_episode_by_episode(smoke_copy):
-    found = baselines.compare_attentions("smoke", kinds=("none", "feature", "temporal"))
-    test = dataset.open_rollouts("smoke").indices("test")
-    for kind in ("feature", "temporal"):
-        gain = found[kind]
-        assert gain["low"] <= gain["mean"] <= gain["high"] and gain["episodes"] == len(test)
-        # The mean of the differences is near that of the likelihoods, which weigh by steps.
-        plain, attentive = (
-            mdn_rnn.load("smoke", k).manifest["test"]["nll"] for k in ("none", kind)
-        )
-        assert gain["mean"] == pytest.approx(attentive - plain, abs=0.2)
-    again = baselines.compare_attentions("smoke", kinds=("none", "feature", "temporal"))
-    assert again["date"] == found["date"], "nothing has changed"
+def test_attention_is_compared_seed_by_seed_and_episode_by_episode(smoke_copy):
+    kinds, test = ("none", "temporal"), dataset.open_rollouts("smoke").indices("test")
+    single = baselines.compare_attentions(replace(get_profile("smoke"), mdn_seeds=1), kinds)
+    gain = single["temporal"]
+    assert gain["low"] <= gain["mean"] <= gain["high"]
+    assert (gain["episodes"], gain["seeds"]) == (len(test), 1)
+    # The mean of the differences is near that of the likelihoods, which weigh by steps.
+    plain, attentive = (mdn_rnn.load("smoke", k).manifest["test"]["nll"] for k in kinds)
+    assert gain["mean"] == pytest.approx(attentive - plain, abs=0.2)
+
+    with pytest.raises(AwmError, match="--seed 1"):
+        baselines.compare_attentions("smoke", kinds)
+    for kind in kinds:
+        other = mdn_rnn.train("smoke", kind, seed=1)
+        assert not torch.equal(other.head.weight, mdn_rnn.load("smoke", kind).head.weight)
+    found = baselines.compare_attentions("smoke", kinds)
+    gain = found["temporal"]
+    assert gain["seeds"] == 2 and gain["each"][0] == pytest.approx(single["temporal"]["mean"])
+    expected = stats.ttest_1samp(gain["each"], 0).confidence_interval(0.95)
+    assert (gain["low"], gain["high"]) == pytest.approx((expected.low, expected.high))
+    assert baselines.compare_attentions("smoke", kinds)["date"] == found["date"], "unchanged"
 
 
 def test_rewards_are_judged_once(smoke_copy):
