@@ -69,6 +69,12 @@ def _train_mdn_rnn(options: argparse.Namespace) -> None:
     mdn_rnn.train(options.profile, options.model, options.seed)
 
 
+def _train_map_head(options: argparse.Namespace) -> None:
+    from awm import map_head
+
+    map_head.train(options.profile)
+
+
 def _evolve(options: argparse.Namespace) -> None:
     from awm import evolution
 
@@ -223,8 +229,9 @@ def _parser() -> argparse.ArgumentParser:
 
     train = commands.add_parser(
         "train",
-        help="train V or M",
-        description="Train V (`awm train vae`) or M (`awm train mdn-rnn`).",
+        help="train V, M or the head that lets a spatial M dream",
+        description="Train V (`awm train vae`), M (`awm train mdn-rnn`), or the head that lets an "
+        "M with spatial attention dream fast (`awm train map-head`).",
         epilog="examples:\n  awm train vae --profile quick\n"
         "  awm train mdn-rnn --attention spatial --profile quick",
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -261,6 +268,16 @@ def _parser() -> argparse.ArgumentParser:
     )
     mdn_rnn.add_argument(
         "--seed", type=_natural, default=0, help="of its weights and batches (default: 0)"
+    )
+
+    _command(
+        models,
+        "map-head",
+        _train_map_head,
+        "V's map straight from z, for dreams of the spatial M",
+        "Train the head that guesses V's map from z: data/PROFILE/map_head.safetensors.",
+        """\
+  awm train map-head --profile quick""",
     )
 
     evolve = _command(

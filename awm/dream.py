@@ -14,9 +14,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from awm import controller, dataset, mdn_rnn, vae
+from awm import controller, dataset, map_head, mdn_rnn, vae
 from awm.config import Profile, get_profile
 from awm.errors import AwmError
+from awm.map_head import MapHead, through_frames
 from awm.mdn_rnn import MDNRNN
 from awm.rollout import Job, Outcome, one_thread
 from awm.sim import MAX_EPISODE_STEPS
@@ -32,20 +33,37 @@ LANES = 128
 
 @dataclass(frozen=True)
 class World:
-    """What a dream is made of: V, M, and codes of real first frames to begin with, `[n, z]`."""
+    """What a dream is made of: V, M, and codes of real first frames to begin with, `[n, z]`.
+
+    A spatially attentive M sees its dream through a `head`, or without one through the frames that
+    V draws of it, which is much slower.
+    """
 
     v: VAE
     m: MDNRNN
     starts: Tensor
+    head: MapHead | None = None
+
+    def look(self, z: Tensor) -> Tensor | None:
+        """The maps `[lanes, 36, 128]` that M attends to at codes `[lanes, z]`, if it does."""
+        if not self.m.needs_map:
+            return None
+        return through_frames(self.v, z) if self.head is None else self.head(z)
 
 
 def load(profile: Profile | str, model: str = "none") -> World:
-    """The world model of a profile. AwmError if V, M or the rollouts are missing."""
+    """The world model of a profile. AwmError if V, M or the rollouts are missing.
+
+    For the spatial M with its head, if that has been trained (`awm.map_head`).
+    """
     profile = get_profile(profile)
     v, m = vae.load(profile), mdn_rnn.load(profile, model)
+    head = None
+    if m.needs_map and map_head.path_of(profile).exists():
+        head = map_head.load(profile)
     episodes = dataset.open_rollouts(profile).indices("train")
     latents = dataset.encode_latents(profile, v)
-    return World(v, m, torch.from_numpy(latents.mu[episodes, 0]))
+    return World(v, m, torch.from_numpy(latents.mu[episodes, 0]), head)
 
 
 class Dream:
@@ -101,12 +119,8 @@ class Dream:
                 self._choice[lane].uniform_(generator=generator)
                 self._noise[lane].normal_(generator=generator)
         choice, noise = self._choice[self._lanes, at], self._noise[self._lanes, at]
-        frame_map = None
-        if self.world.m.needs_map:
-            # What an M that looks at frames would see: the dreamt code, decoded and encoded again.
-            seen = self.world.v.decode(self.z)
-            frame_map = self.world.v.encode(seen, with_map=True)[2]
-        self.state, _ = self.world.m.step(self.z, action, self.state, frame_map)
+        seen = self.world.look(self.z)
+        self.state, _ = self.world.m.step(self.z, action, self.state, seen)
         expected = self.world.m.predict(self.state.h)
         self.z = expected.pick(choice[:, 1:], noise, self.temperature)
         self._t += 1
@@ -119,7 +133,7 @@ class Dream:
 
 
 @lru_cache(maxsize=4)
-def _world(profile: Profile, model: str, _root: str, _stamp: int) -> World:
+def _world(profile: Profile, model: str, _root: str, _stamp: tuple) -> World:
     return load(profile, model)
 
 
@@ -134,7 +148,8 @@ def drive_jobs(
         layers: C's weights `[candidates, 3, inputs + 1]`, float32.
         options: as for `dream_jobs`.
     """
-    stamp = mdn_rnn.path_of(profile, model).stat().st_mtime_ns
+    paths = (mdn_rnn.path_of(profile, model), map_head.path_of(profile))
+    stamp = tuple(path.stat().st_mtime_ns for path in paths if path.exists())
     world = _world(profile, model, os.environ.get("AWM_ROOT", ""), stamp)
     return dream_jobs(world, layers, jobs, **options)
 
@@ -182,11 +197,12 @@ def imagine(
     temperature: float = 1.0,
     warm_up: int = 0,
     seed: int = 0,
+    head: MapHead | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Dream a sequence: after `warm_up` real steps M is fed its own samples.
 
     Args:
-        m: any M but the spatially attentive, which would have to see frames.
+        m: any M; the spatially attentive needs a `head` to look through.
         z: real latents `[time, z]`, of which the first `warm_up + 1` are used.
         actions: `[time, 3]`, the actions of the whole sequence.
         temperature: of the samples (Ha & Schmidhuber 2018, section 4).
@@ -195,14 +211,17 @@ def imagine(
         z `[time, z]`, real up to `warm_up` and dreamt after it, and the rewards that M expects
         `[time]`.
     """
-    if m.needs_map:
-        raise AwmError("A spatially attentive M looks at frames: dream with another M.")
+    if m.needs_map and head is None:
+        raise AwmError(
+            "A spatially attentive M looks at frames: give it a head, or choose another M."
+        )
     generator = torch.Generator().manual_seed(seed)
     state, now = m.initial_state(1), z[:1]
     latents, rewards = [], []
     for t in range(len(actions)):
         latents.append(now)
-        state, _ = m.step(now, actions[t : t + 1], state)
+        seen = head(now) if m.needs_map else None
+        state, _ = m.step(now, actions[t : t + 1], state, seen)
         expected = m.predict(state.h)
         rewards.append(expected.reward)
         dreaming = t >= warm_up
@@ -220,6 +239,7 @@ def error_by_horizon(
     horizon: int = 100,
     warm_up: int = 10,
     temperature: float = 0.1,
+    head: MapHead | None = None,
 ) -> list[dict]:
     """How far dreams are from what happened, against the steps since M was left alone.
 
@@ -237,7 +257,9 @@ def error_by_horizon(
         z, earned = torch.from_numpy(latents.mu[i, :length]), rewards[i][:length]
         pixels = vae.to_input(rollouts.episode(int(i)).frames[warm_up + 1 : length])
         guesses = {
-            name: imagine(m, z, torch.from_numpy(actions[i][:length]), temperature, warm_up)
+            name: imagine(
+                m, z, torch.from_numpy(actions[i][:length]), temperature, warm_up, head=head
+            )
             for name, m in ms.items()
         }
         usual = torch.full((length,), float(earned[:warm_up].mean()))

@@ -265,6 +265,7 @@ def _records(profile: Profile) -> dict:
         "mdn_rnn": {m: Record.load(profile, f"mdn_rnn-{m}.json") for m in _M_NAMES},
         "baselines": Record.load(profile, "mdn_rnn-baselines.json"),
         "gains": Record.load(profile, "mdn_rnn-attentions.json"),
+        "map_head": Record.load(profile, "map_head.json"),
         "rewards": Record.load(profile, "mdn_rnn-rewards.json"),
         "faults": Record.load(profile, "faults.json"),
         "iteration": Record.load(profile, "iteration-none.json"),

@@ -11,19 +11,27 @@ import numpy as np
 import torch
 from timing import keep, rates, table
 
-from awm import config, dream, mdn_rnn, rollout, vae
+from awm import config, dream, map_head, mdn_rnn, rollout, vae
 from awm.rollout import Job
 
-STEPS = {"spatial": 4}  # decodes and encodes a frame at every step
+STEPS = {"spatial, frames": 4}  # decodes and encodes a frame at every step
+KINDS = (*config.ATTENTIONS, *STEPS)
 LAYERS = np.random.default_rng(0).normal(size=(64, 3, 289)).astype(np.float32) * 0.1
 
 
 def world(kind: str) -> dream.World:
-    """An untrained world model whose dreams do not end: as much work as a trained one."""
+    """An untrained world model whose dreams do not end: as much work as a trained one.
+
+    `kind` is an attention; "spatial, frames" looks at the frames that V draws, not through a head.
+    """
     torch.manual_seed(0)
-    m = mdn_rnn.MDNRNN(kind).eval().requires_grad_(False)
+    attention, _, frames = kind.partition(", ")
+    m = mdn_rnn.MDNRNN(attention).eval().requires_grad_(False)
     m.head.bias[-1] = -20.0
-    return dream.World(vae.VAE().eval().requires_grad_(False), m, torch.randn(16, 32))
+    v, head = vae.VAE(), None if frames else map_head.MapHead(32)
+    for module in (v, head) if head else (v,):
+        module.eval().requires_grad_(False)
+    return dream.World(v, m, torch.randn(16, 32), head)
 
 
 def work(kind: str, lanes: int, steps: int) -> int:
@@ -60,7 +68,7 @@ def alone():
 
 def main() -> None:
     with rollout.workers() as pool:
-        contenders = {f"attention {kind}": dreaming(pool, kind) for kind in config.ATTENTIONS}
+        contenders = {f"attention {kind}": dreaming(pool, kind) for kind in KINDS}
         contenders["one lane, plain M"] = alone()
         found = rates(contenders, rounds=3)
     keep("dreaming", table("Dream, all cores", "steps/s", found, "one lane, plain M"))

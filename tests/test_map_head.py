@@ -1,0 +1,74 @@
+"""The head that shows a spatially attentive M its own dream."""
+
+import numpy as np
+import pytest
+import torch
+
+from awm import config, dataset, dream, map_head, mdn_rnn, vae
+from awm.config import get_profile
+from awm.errors import AwmError
+
+
+@pytest.fixture
+def head(smoke_copy):
+    return map_head.train("smoke")
+
+
+def test_it_is_trained_once_and_loads_as_it_was_saved(head, monkeypatch):
+    z = torch.randn(5, 32)
+    assert head(z).shape == (5, 36, 128) and head(z).min() >= 0
+    monkeypatch.setattr(map_head, "_frames", None)  # not trained again
+    assert torch.equal(map_head.train("smoke")(z), head(z))
+    history = head.manifest["history"]
+    assert history[-1]["train_error"] > 0 and head.manifest["wall_time_s"] > 0
+
+
+def test_a_guess_is_compared_with_what_m_saw_in_training(head):
+    found = head.manifest["test"]
+    m = mdn_rnn.load("smoke", "spatial")
+    # Real maps give the likelihood that M's own manifest tells; a worse map need not.
+    assert found["nll"]["real"] == pytest.approx(m.manifest["test"]["nll"], rel=1e-5)
+    assert set(found["nll"]) == set(found["r2"]) == {"real", "frames", "head"}
+    assert found["r2"]["real"] == 1 and max(found["r2"].values()) == 1
+
+
+def test_it_learns_the_average_map(head):
+    """Even a few updates explain more of the training maps than silence does."""
+    profile = get_profile("smoke")
+    rollouts = dataset.open_rollouts(profile)
+    latents = dataset.encode_latents(profile, vae.load(profile))
+    z, maps = map_head._frames(rollouts, latents, "train", 2)
+    with torch.inference_mode():
+        missed = (head(z) - maps.float()).square().mean()
+    assert missed < maps.float().square().mean()
+
+
+def test_a_dream_looks_through_it_or_through_frames(head):
+    world = dream.load("smoke", "spatial")
+    assert world.head is not None and dream.load("smoke", "none").head is None
+    z = torch.randn(4, 32)
+    with torch.inference_mode():
+        assert torch.equal(world.look(z), head(z))
+        assert dream.load("smoke", "none").look(z) is None
+        path = map_head.path_of(get_profile("smoke"))
+        path.unlink()
+        slow = dream.load("smoke", "spatial")
+        v = slow.v
+        assert torch.equal(slow.look(z), v.encode(v.decode(z), with_map=True)[2])
+    dreams = []
+    for each in (world, world, slow):
+        dreams.append(dream.replay(each, np.zeros((3, 97), np.float32), seed=3, steps=12)[1])
+    assert np.array_equal(dreams[0], dreams[1]) and not np.array_equal(dreams[0], dreams[2])
+
+
+def test_a_sequence_can_be_imagined_through_it(head):
+    m, z, actions = mdn_rnn.load("smoke", "spatial"), torch.randn(20, 32), torch.rand(20, 3)
+    dreamt, rewards = dream.imagine(m, z, actions, warm_up=5, head=head)
+    assert torch.equal(dreamt[:6], z[:6]) and not torch.equal(dreamt[6:], z[6:])
+    assert rewards.shape == (20,)
+
+
+def test_what_is_missing_is_said(workspace):
+    with pytest.raises(AwmError, match="awm train map-head --profile smoke"):
+        map_head.load("smoke")
+    assert not config.data_dir("smoke").exists()
