@@ -29,6 +29,7 @@ def main() -> None:
     options.add_argument("--seed", type=int, default=0)
     chosen = options.parse_args()
 
+    torch.set_num_threads(1)  # one dream at a time is too little work to share
     world = dream.load(chosen.profile, chosen.attention)
     env = gymnasium.make("awm/DreamCarRacing-v0", world_model=world, temperature=chosen.temperature)
     policy = PPO("MlpPolicy", env, n_steps=1024, seed=chosen.seed, device="cpu", verbose=1)
