@@ -267,8 +267,8 @@ def controller_training(logs, x="steps", solved=SOLVED):
 
     The thick line with marks is the agent, the distribution's mean, on validation tracks; the
     thin line is the population's average and the band its best and worst, on the generation's.
-    Where a model was evolved with several seeds ("none", "none-seed1", ...), its line is the
-    agents' median, and the band spans them.
+    Where a model was evolved with several seeds ("none", "none-seed1", ...), every model gets a
+    panel with the agents of its seeds and their median.
     """
     if not logs or not all(logs.values()):
         raise AwmError("There is no evolution to show. Evolve a controller first: `awm evolve`.")
@@ -443,14 +443,18 @@ def _by_seed(logs) -> dict[str, list]:
 
 
 def _evolution_over_seeds(groups, x, solved):
-    fig = figure(3.6)
-    axes = fig.subplots()
+    """A panel a model: a thin line for each seed, the median, and plain M's median to compare."""
+    columns = min(3, len(groups))
+    rows = -(-len(groups) // columns)
+    fig = figure(0.9 + 1.9 * rows)
+    axes = fig.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
     largest = max(log[-1][x] for group in groups.values() for log in group)
     unit, word = (1e6, "million ") if x == "steps" and largest >= 5e5 else (1, "")
-    count = max(len(group) for group in groups.values())
+    names = {"steps": f"{word}steps on the track", "generation": "generation", "seconds": "seconds"}
+    dotted, dashed = (0, (1, 1.5)), (0, (4, 3))
+    medians, runs = {}, {}
     for name, group in groups.items():
-        color = model_color(name)
-        curves = []
+        curves = runs[name] = []
         for log in group:
             checked = [entry for entry in log if entry.get("validation") is not None]
             curves.append((_numbers(checked, x) / unit, _numbers(checked, "validation")))
@@ -458,16 +462,35 @@ def _evolution_over_seeds(groups, x, solved):
         # only where all have been.
         start, end = max(at[0] for at, _ in curves), min(at[-1] for at, _ in curves)
         grid = np.linspace(start, end, 60)
-        values = np.array([np.interp(grid, at, score) for at, score in curves])
-        axes.fill_between(grid, values.min(0), values.max(0), color=tint(color, 0.15), linewidth=0)
-        axes.plot(grid, np.median(values, axis=0), color=color, label=model_label(name))
+        values = [np.interp(grid, at, score) for at, score in curves]
+        medians[name] = grid, np.median(values, axis=0)
+    for n, (name, place) in enumerate(zip(groups, axes.flat, strict=False)):
+        color = model_color(name)
+        if "none" in medians and name != "none":
+            place.plot(*medians["none"], color=INK, linewidth=1, linestyle=dotted)
+        for at, scores in runs[name]:
+            place.plot(at, scores, color=tint(color, 0.45), linewidth=0.9)
+        place.plot(*medians[name], color=color)
+        if solved is not None:
+            place.axhline(solved, color=MUTED, linewidth=1, linestyle=dashed, zorder=1)
+        place.set_title(f"{model_label(name)}, {len(runs[name])} seeds", fontsize=8)
+        if n >= len(groups) - columns:
+            place.set_xlabel(names.get(x, x))
+        if n % columns == 0:
+            place.set_ylabel("return, validation")
+        _finish(place)
+        place.xaxis.set_major_locator(MaxNLocator(4))
+    for place in list(axes.flat)[len(groups) :]:
+        place.set_axis_off()
+    keys = [("median of the seeds", {"color": MUTED})]
+    keys.append(("each seed", {"color": tint(MUTED, 0.45), "linewidth": 0.9}))
+    if "none" in medians:
+        keys.append(("plain M's median", {"color": INK, "linewidth": 1, "linestyle": dotted}))
     if solved is not None:
-        _levels(axes, {f"solved: {solved}": solved})
-    names = {"steps": f"{word}steps on the track", "generation": "generation", "seconds": "seconds"}
-    axes.set(xlabel=names.get(x, x), ylabel="return an episode, validation tracks")
-    _finish(axes)
-    axes.plot([], [], linewidth=6, color=tint(MUTED, 0.25), label=f"band: {count} seeds")
-    fig.legend(loc="outside upper left", ncols=3)
+        keys.append((f"solved: {solved}", {"color": MUTED, "linewidth": 1, "linestyle": dashed}))
+    for label, style in keys:
+        axes.flat[0].plot([], [], label=label, **style)
+    fig.legend(loc="outside upper left", ncols=4)
     return fig
 
 
