@@ -131,7 +131,7 @@ PROFILES = {
             mdn_learning_rate=2e-3, mdn_seeds=1, map_updates=2000,
             evolved=MODELS, evolution_seeds=3, lanes=32,
             search=Search(12, 64, 2, 0.03, 100, validation_every=3, validation_tracks=32),
-            refined=("none",),
+            refined=("none", "spatial"),
             refinement=Search(
                 50, 64, 4, 0.02, 100, validation_every=5, validation_tracks=64,
                 hard_tracks=2, steering_noise=0.1, averaged=20,
