@@ -14,11 +14,11 @@ SIDE = f"{64 * SCALE}px"
 
 
 class Panel(ipywidgets.VBox):
-    """A widget with a still picture, `still()`, for where no kernel can answer."""
+    """A widget with a still picture, for where no kernel can answer.
 
-    def still(self):
-        """What an exported page shows in the widget's place: (matplotlib Figure, alt text)."""
-        raise NotImplementedError
+    Each widget's `still()` is what an exported page shows in its place: (matplotlib Figure, alt
+    text).
+    """
 
     def _repr_mimebundle_(self, **options):
         figure, alt = self.still()
