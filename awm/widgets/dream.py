@@ -13,6 +13,7 @@ from awm import vae as vision
 from awm.errors import AwmError
 from awm.figures.theme import INK
 from awm.figures.timeline import Curves, Line
+from awm.map_head import through_frames
 from awm.widgets.chooser import WIDE, FrameChooser, play
 from awm.widgets.models import encode, held_out, inference, open_ms, open_rollouts, open_vae
 from awm.widgets.panel import SCALE, Panel, image, in_a_row, muted, or_notice, titled
@@ -81,9 +82,7 @@ class Dreaming:
 
     def _next(self, temperature: float) -> Moment:
         now, t = self.moments[-1], len(self.moments) - 1
-        frame_map = None
-        if self._m.needs_map:  # sees what is dreamt: the code, decoded and encoded again
-            frame_map = self._vae.encode(self._vae.decode(now.z), with_map=True)[2]
+        frame_map = through_frames(self._vae, now.z) if self._m.needs_map else None
         state, _ = self._m.step(now.z, self._actions[t : t + 1], now.state, frame_map)
         expected = self._m.predict(state.h)
         z = expected.pick(self._choice[t], self._noise[t], temperature)
