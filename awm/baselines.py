@@ -107,7 +107,7 @@ def compare_attentions(profile: Profile | str, kinds=config.ATTENTIONS) -> dict:
     path = config.artefact(profile, "mdn_rnn-attentions.json")
     seeds = range(profile.mdn_seeds)
     ms = {(kind, seed): mdn_rnn.load(profile, kind, seed) for kind in kinds for seed in seeds}
-    sources = {evolved(*key): m.manifest["hash"] for key, m in ms.items()}
+    sources = {"seeds": len(seeds)} | {evolved(*key): m.manifest["hash"] for key, m in ms.items()}
     if path.exists():
         before = provenance.read_json(path)
         if before["sources"] == sources:

@@ -198,6 +198,7 @@ def imagine(
     warm_up: int = 0,
     seed: int = 0,
     head: MapHead | None = None,
+    maps: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Dream a sequence: after `warm_up` real steps M is fed its own samples.
 
@@ -206,6 +207,8 @@ def imagine(
         z: real latents `[time, z]`, of which the first `warm_up + 1` are used.
         actions: `[time, 3]`, the actions of the whole sequence.
         temperature: of the samples (Ha & Schmidhuber 2018, section 4).
+        maps: for the spatially attentive M, real maps `[warm_up + 1, 36, 128]` of the frames
+            before it is left alone; without them it looks through the head there, too.
 
     Returns:
         z `[time, z]`, real up to `warm_up` and dreamt after it, and the rewards that M expects
@@ -220,7 +223,8 @@ def imagine(
     latents, rewards = [], []
     for t in range(len(actions)):
         latents.append(now)
-        seen = head(now) if m.needs_map else None
+        real = maps is not None and t <= warm_up
+        seen = (maps[t : t + 1] if real else head(now)) if m.needs_map else None
         state, _ = m.step(now, actions[t : t + 1], state, seen)
         expected = m.predict(state.h)
         rewards.append(expected.reward)
@@ -256,10 +260,12 @@ def error_by_horizon(
         length = min(int(rollouts.lengths[i]), warm_up + horizon + 1)
         z, earned = torch.from_numpy(latents.mu[i, :length]), rewards[i][:length]
         pixels = vae.to_input(rollouts.episode(int(i)).frames[warm_up + 1 : length])
+        done = torch.from_numpy(actions[i][:length])
+        maps = None
+        if any(m.needs_map for m in ms.values()):
+            maps = torch.from_numpy(latents.maps[i, : warm_up + 1]).float()
         guesses = {
-            name: imagine(
-                m, z, torch.from_numpy(actions[i][:length]), temperature, warm_up, head=head
-            )
+            name: imagine(m, z, done, temperature, warm_up, head=head, maps=maps)
             for name, m in ms.items()
         }
         usual = torch.full((length,), float(earned[:warm_up].mean()))

@@ -14,7 +14,7 @@ import cma
 import numpy as np
 from tqdm.auto import tqdm
 
-from awm import config, controller, dream, mdn_rnn, provenance, rollout, vae
+from awm import config, controller, dream, map_head, mdn_rnn, provenance, rollout, vae
 from awm.config import Profile, Search, get_profile
 from awm.controller import Controller, Inputs
 from awm.errors import AwmError
@@ -240,7 +240,11 @@ def evolve_in_dream(
     search, name = profile.dream, dreamt(model, seed, temperature, profile.round)
     if temperature is not None:
         search = replace(search, temperature=temperature)
-    run = _Run(profile, search, name, model, seed, _sources(profile, model))
+    sources = _sources(profile, model)
+    if model == "spatial":  # with a head it dreams another dream than without
+        head = map_head.path_of(profile)
+        sources["map_head"] = map_head.load(profile).manifest["hash"] if head.exists() else None
+    run = _Run(profile, search, name, model, seed, sources)
     if run.done:
         return run.result()
     inputs = controller.input_statistics(profile, model)
@@ -419,7 +423,7 @@ def _tracks(search: Search, name: str, seed: int, log: list[dict]) -> list[int]:
     known = {}
     for entry in log:
         known |= dict(zip(entry.get("seeds", ()), entry.get("track_means", ()), strict=True))
-    # Each search of a seed has 50,000 tracks of its own.
+    # Each seed has 50,000 tracks, the same wherever its search begins, and as many to refine on.
     room = 100_000 * seed + 50_000 * Name.parse(name).refined
     first = room + generation * search.tracks
     new = config.track_seeds(config.EVOLUTION_SEEDS, search.tracks, first)

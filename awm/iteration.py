@@ -29,7 +29,7 @@ def iterate(profile: Profile | str, model: str = "none", workers: int | None = N
     chooses anything.
 
     Args:
-        model: the M that dreams, any but the spatial.
+        model: the M that dreams, any but the spatial: rounds keep no maps.
     """
     profile = get_profile(profile)
     path = config.artefact(profile, f"iteration-{model}.json")

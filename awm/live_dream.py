@@ -25,7 +25,7 @@ from awm.mdn_rnn import MDNRNN
 from awm.vae import VAE
 
 #: The Ms that dream on the page. Not the spatially attentive one: it looks at V's map of a frame,
-#: so every dreamt frame would have to be drawn and encoded again.
+#: for which the page would have to carry V's encoder or a head that guesses the map.
 MODELS = ("none", "feature", "temporal")
 
 #: Real steps by which M is led to the moment at which a dream begins. Fifty of them also see the

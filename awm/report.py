@@ -357,11 +357,17 @@ def _stages(records: dict, notebooks: dict[str, Record]) -> list[tuple[str, Reco
         ("Data collection", records["rollouts"]),
         ("V", records["vae"]),
         *((_M_NAMES[m], record) for m, record in records["mdn_rnn"].items()),
+        ("Head for dreams of the spatial M", records["map_head"]),
+        ("Baselines of M", records["baselines"]),
+        ("Attention in M compared", records["gains"]),
+        ("Rewards of M", records["rewards"]),
         *((f"C on {label(name)}", record) for name, record in records["controllers"].items()),
         *(
             (f"Evaluation of {r.get('controller')}, {r.get('frames')} frames", r)
             for r in records["evaluations"]
         ),
+        ("Iterative training", records["iteration"]),
+        ("Faults of the original", records["faults"]),
         *((f"Notebook {name}", record) for name, record in notebooks.items()),
     ]
 

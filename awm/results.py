@@ -54,7 +54,9 @@ def progress(profile: Profile | str, controller: str) -> list[dict]:
     """The real return along a controller's last search, against what had been spent by then.
 
     A point is a validation of the distribution's mean: `real`, its return on real validation
-    tracks, `real_steps` and `core_hours` as in `cost`. Empty if there is no log.
+    tracks, and what it took to arrive at that mean, `real_steps` and `core_hours` as in `cost`; the
+    laps of its own validation count from the next point on. Empty if there is no log, or if it is
+    not known what something took.
     """
     profile, name = get_profile(profile), Name.parse(controller)
     *earlier, (where, search) = _searches(profile, name)
@@ -63,13 +65,17 @@ def progress(profile: Profile | str, controller: str) -> list[dict]:
     if not log or None in before.values():
         return []
     in_a_dream, record = _in_a_dream(log), log[0].get("record", {})
+    if _core_hours(0.0, record) is None:
+        return []
+    # A generation's entry counts its candidates, which the mean validated in it did not need.
+    spent = [{"steps": 0, "seconds": 0.0}, *log]
     return [
         {
             "real": entry["real"] if in_a_dream else entry["validation"],
-            "real_steps": before["real_steps"] + (0 if in_a_dream else entry["steps"]),
-            "core_hours": before["core_hours"] + (_core_hours(entry["seconds"], record) or 0.0),
+            "real_steps": before["real_steps"] + (0 if in_a_dream else then["steps"]),
+            "core_hours": before["core_hours"] + _core_hours(then["seconds"], record),
         }
-        for entry in log
+        for then, entry in zip(spent, log, strict=False)
         if entry["validation"] is not None
     ]
 

@@ -45,6 +45,7 @@ def test_the_readme_has_the_row_of_every_result_on_reference_frames():
 
 def test_every_result_names_a_record_that_is_committed():
     for found in json.loads((REPORT / "results.json").read_text()):
+        assert found["record"].startswith("data/pretrained/")
         record = json.loads((ROOT / found["record"]).read_text())
         assert record["mean"] == found["mean"] and record["seeds"] == found["seeds"]
         assert re.fullmatch(r"[0-9a-f]{40}", found["commit"])

@@ -4,6 +4,8 @@ Every function takes plain data, as the stages' manifests and logs hold it, and 
 matplotlib Figure for `figures.save`. Models keep their colour from figure to figure.
 """
 
+from itertools import cycle
+
 import numpy as np
 from matplotlib.ticker import LogLocator, MaxNLocator, PercentFormatter
 
@@ -382,7 +384,7 @@ def routes(found, solved=SOLVED):
         raise AwmError("There is no search to compare. Run notebooks 05 and 06.")
     fig = figure(3.6)
     left, right = fig.subplots(1, 2, sharey=True)
-    colors = dict(zip(found, (BLUE, VIOLET, ORANGE, GREEN), strict=False))
+    colors = dict(zip(found, cycle((BLUE, VIOLET, ORANGE, GREEN, VERMILION)), strict=False))
     for label, runs in found.items():
         order = sorted(runs, key=lambda run: run[-1]["real"])
         for n, run in enumerate(order):
