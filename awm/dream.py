@@ -6,6 +6,7 @@ recorded actions, to compare a dream with what happened.
 """
 
 import os
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -14,8 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from awm import controller, dataset, map_head, mdn_rnn, vae
-from awm.config import Profile, get_profile
+from awm import baselines, config, controller, dataset, map_head, mdn_rnn, provenance, vae
+from awm.config import ATTENTIONS, Profile, get_profile
 from awm.errors import AwmError
 from awm.map_head import MapHead, through_frames
 from awm.mdn_rnn import MDNRNN
@@ -286,6 +287,29 @@ def error_by_horizon(
         {"step": step + 1, **{key: float(mean[step]) for key, mean in means.items()}}
         for step in range(horizon)
     ]
+
+
+def horizon(profile: Profile | str, kinds=ATTENTIONS, steps: int = 100) -> list[dict]:
+    """`error_by_horizon` of a profile's Ms, kept as `dream-horizon.json` until they change."""
+    profile = get_profile(profile)
+    path = config.artefact(profile, "dream-horizon.json")
+    v, ms = vae.load(profile), {kind: mdn_rnn.load(profile, kind) for kind in kinds}
+    head = map_head.load(profile) if any(m.needs_map for m in ms.values()) else None
+    sources = {"steps": steps, **{kind: m.manifest["hash"] for kind, m in ms.items()}}
+    sources["map_head"] = head and head.manifest["hash"]
+    if path.exists():
+        before = provenance.read_json(path)
+        if before["sources"] == sources:
+            return before["errors"]
+    started = time.perf_counter()
+    rollouts, latents = dataset.open_rollouts(profile), dataset.encode_latents(profile, v)
+    informative = baselines.informative_latents(v)
+    steps = min(steps, profile.steps - 12)
+    errors = error_by_horizon(v, ms, rollouts, latents, informative, steps, head=head)
+    seconds = round(time.perf_counter() - started, 1)
+    result = provenance.record(profile, sources=sources, wall_time_s=seconds, errors=errors)
+    provenance.write_json(config.data_dir(profile) / path.name, result)
+    return errors
 
 
 @torch.inference_mode()

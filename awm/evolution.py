@@ -62,6 +62,12 @@ def read_log(profile: Profile | str, name: str) -> list[dict]:
     return entries
 
 
+def chosen(log: list[dict]) -> dict:
+    """The entry of a log whose mean validated best: it became the controller."""
+    checked = [entry for entry in log if entry["validation"] is not None]
+    return max(checked, key=lambda entry: entry["validation"])
+
+
 def searches(profile: Profile | str) -> list[str]:
     """The names of a profile's searches that have a log, the latest first."""
     profile = get_profile(profile)

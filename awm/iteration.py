@@ -63,10 +63,7 @@ def _round(now: Profile, model: str, workers: int | None) -> dict:
         record(now, model, workers)
         mdn_rnn.train(now, model)
     evolved = evolution.evolve_in_dream(now, model, workers=workers)
-    chosen = max(
-        (entry for entry in evolved.log if entry["validation"] is not None),
-        key=lambda entry: entry["validation"],
-    )
+    chosen = evolution.chosen(evolved.log)
     rollouts = dataset.open_rollouts(now)
     newest = rollouts.parts[-1] if now.round else rollouts
     frames = vae.held_out_frames(newest, "test")

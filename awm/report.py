@@ -21,7 +21,7 @@ from tempfile import TemporaryDirectory
 import jinja2
 from pygments.formatters import HtmlFormatter
 
-from awm import config, markup, notebook_page, provenance, results
+from awm import config, evolution, markup, notebook_page, provenance, results
 from awm.config import ATTENTIONS, MODELS, Profile, get_profile
 from awm.errors import AwmError
 from awm.names import Name
@@ -63,7 +63,7 @@ FIGURES = {
 MODEL_NAMES = {
     "V": "V alone",
     "untrained": "V and an untrained M",
-    "none": "V and M",
+    "none": "V and plain M",
     "feature": "V and M, feature attention",
     "spatial": "V and M, spatial attention",
     "temporal": "V and M, temporal attention",
@@ -152,6 +152,12 @@ class Record:
     def number(self, key: str, form: str = ",.0f") -> str:
         """The number at a dotted path."""
         return number(self.get(key), form, f"{self.origin}: {key}")
+
+    def less(self, key: str, other: str, form: str = "+,.2f") -> str:
+        """The number at one path less that at another."""
+        ends = (self.get(key), self.get(other))
+        gap = None if None in ends else ends[0] - ends[1]
+        return number(gap, form, f"{self.origin}: {key} less {other}")
 
     def first(self, key: str, form: str = ",.0f") -> str:
         """The first value of a column of the history."""
@@ -267,6 +273,7 @@ def _records(profile: Profile) -> dict:
         "gains": Record.load(profile, "mdn_rnn-attentions.json"),
         "map_head": Record.load(profile, "map_head.json"),
         "rewards": Record.load(profile, "mdn_rnn-rewards.json"),
+        "horizon": Record.load(profile, "dream-horizon.json"),
         "faults": Record.load(profile, "faults.json"),
         "iteration": Record.load(profile, "iteration-none.json"),
         "evolution": _all(profile, "evolution", ".jsonl"),
@@ -277,6 +284,7 @@ def _records(profile: Profile) -> dict:
         "difference": _difference,
         "cost": lambda controller: _cost(profile, controller),
         "routes": lambda levels: _routes(profile, levels),
+        "temperatures": _temperatures(profile),
     }
 
 
@@ -323,6 +331,20 @@ def _cost(profile: Profile, controller: str) -> dict[str, str]:
         "dream_steps": number(_millions(found["dream_steps"]), ",.1f", origin),
         "core_hours": number(found["core_hours"], ",.1f", origin),
     }
+
+
+def _temperatures(profile: Profile, model: str = "none") -> list[dict[str, str]]:
+    """Median dreamt and real return at each temperature of a dream, over the seeds."""
+    found = []
+    for temperature, logs in sorted(results.dream_logs(profile, model).items()):
+        chosen = [evolution.chosen(log) for log in logs]
+        origin = f"median of {len(logs)} searches in {model}'s dream at temperature {temperature}"
+        medians = {
+            key: number(statistics.median(entry[column] for entry in chosen), ",.0f", origin)
+            for key, column in (("dreamt", "validation"), ("real", "real"))
+        }
+        found.append({"temperature": f"{temperature:g}", "seeds": len(logs), **medians})
+    return found
 
 
 def _routes(profile: Profile, levels: list[int]) -> list[tuple[str, list[str]]]:

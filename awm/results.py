@@ -100,6 +100,18 @@ def routes(profile: Profile | str, model: str = "none") -> dict[str, list[list[d
     return found
 
 
+def dream_logs(profile: Profile | str, model: str = "none") -> dict[float, list[list[dict]]]:
+    """The logs of the searches in a model's first dream, a list for each temperature."""
+    profile = get_profile(profile)
+    found = {}
+    for temperature in (None, *profile.dream_temperatures):
+        names = [dreamt(model, seed, temperature) for seed in range(profile.dream_seeds)]
+        logs = [log for log in (evolution.read_log(profile, name) for name in names) if log]
+        if logs:
+            found[profile.dream.temperature if temperature is None else temperature] = logs
+    return found
+
+
 def spent(runs: list[list[dict]], level: float) -> dict | None:
     """What it took until the real return first reached `level`: the median over `progress` of
     several seeds, where a seed that did not get there counts as never.

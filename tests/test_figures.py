@@ -117,7 +117,9 @@ def drawings():
             [lap(loop, road, stops=3), lap(loop, road, stops=0)], ["good", "bad"], (-2, 0, 2)
         ),
         "one_track": lambda: figures.tracks([loop]),
-        "dream_and_reality": lambda: figures.dream_and_reality(dreamt_generations()),
+        "dream_and_reality": lambda: figures.dream_and_reality(
+            [dreamt_generations(), dreamt_generations()]
+        ),
         "dream_errors": lambda: figures.dream_errors(
             [
                 {"step": n, **{f"{kind}_{name}": n * k for name in ("still", "none", "feature")}}
@@ -147,7 +149,7 @@ def drawings():
             }
         ),
         "dream_temperatures": lambda: figures.dream_temperatures(
-            [(0.5, dreamt_generations()), (1.0, dreamt_generations()), (1.0, dreamt_generations())]
+            {0.5: [dreamt_generations()], 1.0: [dreamt_generations(), dreamt_generations()]}
         ),
         "evolution_over_seeds": lambda: figures.controller_training(
             {"none": generations(), "none-seed1": generations()[:7], "V": generations()}

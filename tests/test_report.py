@@ -328,7 +328,7 @@ def test_a_dream_as_a_start_is_compared_with_zero(run):
         (folder / "evolution" / f"{name}.jsonl").write_text(json.dumps(entry) + "\n")
     report.build(PROFILE)
     text = text_of(page())
-    assert "V and M, evolved in the dream, then on the track: 44 on average" in text
+    assert "V and plain M, evolved in the dream, then on the track: 44 on average" in text
     assert "a dream is the better start" in text
     row = re.search(r"<tr><td>On the track from the dream of round 0, 1 seed.*?</tr>", page())[0]
     assert text_of(row).count("0.00 M, 2.1 h") == 2 and text_of(row).count("not reached") == 2
@@ -469,7 +469,7 @@ def test_durations_in_words(seconds, words):
     [
         ("V", "V alone"),
         ("spatial", "V and M, spatial attention"),
-        ("none-seed2", "V and M, seed 2"),
+        ("none-seed2", "V and plain M, seed 2"),
         ("scripted", "scripted"),
     ],
 )

@@ -310,20 +310,29 @@ def controller_training(logs, x="steps", solved=SOLVED):
     return fig
 
 
-def dream_and_reality(log, dreamt_label="in the dream", x="generation"):
+def dream_and_reality(logs):
     """Evolution in a dream: what a generation's mean earns in the dream, and on the real track.
 
-    `log` is that of `awm.evolution.evolve_in_dream`.
+    `logs` are those of `awm.evolution.evolve_in_dream`, one for each seed: a thin line each, and a
+    thick one for their median.
     """
-    checked = [entry for entry in log if entry.get("real") is not None]
-    if not checked:
+    runs = [[entry for entry in log if entry.get("real") is not None] for log in logs]
+    if not runs or not all(runs):
         raise AwmError("There is no evolution in a dream to show. Run notebook 06.")
     fig = figure(3.2)
     axes = fig.subplots()
-    at = _numbers(checked, x)
-    axes.plot(at, _numbers(checked, "validation"), "o--", color=VIOLET, label=dreamt_label)
-    axes.plot(at, _numbers(checked, "real"), "o-", color=INK, label="on the real track")
-    axes.set(xlabel=x, ylabel="return an episode")
+    common = min(len(run) for run in runs)
+    styles = {
+        "validation": ("in the dream", VIOLET, "o--"),
+        "real": ("on the real track", INK, "o-"),
+    }
+    for key, (label, color, line) in styles.items():
+        for run in runs if len(runs) > 1 else ():
+            axes.plot(_numbers(run, "generation"), _numbers(run, key), line[1:], linewidth=0.9,
+                      color=tint(color, 0.4))  # fmt: skip
+        middle = np.median([_numbers(run[:common], key) for run in runs], axis=0)
+        axes.plot(_numbers(runs[0][:common], "generation"), middle, line, color=color, label=label)
+    axes.set(xlabel="generation", ylabel="return an episode")
     _finish(axes)
     fig.legend(loc="outside upper left", ncols=2)
     return fig
@@ -407,14 +416,14 @@ def routes(found, solved=SOLVED):
 def dream_temperatures(logs):
     """Dreamt and real return of the chosen controllers against the dream's temperature.
 
-    `logs` is [(temperature, log)], a pair for each search. A dot each; lines join the medians.
+    `logs` is {temperature: [the log of each seed]}. A dot each; lines join the medians.
     """
     if not logs:
         raise AwmError("There is no evolution in a dream to show. Run notebook 06.")
     fig = figure(3.2)
     axes = fig.subplots()
     found = {"validation": {}, "real": {}}
-    for temperature, log in logs:
+    for temperature, log in ((t, log) for t in logs for log in logs[t]):
         checked = [entry for entry in log if entry.get("real") is not None]
         chosen = max(checked, key=lambda entry: entry["validation"])
         for key, values in found.items():

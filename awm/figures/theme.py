@@ -45,7 +45,7 @@ COLORS = {
 LABELS = {
     "V": "V only (z)",
     "untrained": "untrained M",
-    "none": "M, no attention",
+    "none": "plain M",
     "feature": "M, feature attention",
     "spatial": "M, spatial attention",
     "temporal": "M, temporal attention",
