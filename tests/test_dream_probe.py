@@ -185,3 +185,13 @@ def test_rewards_are_judged_once(smoke_copy):
     path = config.data_dir("smoke") / "mdn_rnn-rewards.json"
     provenance.write_json(path, {**provenance.read_json(path), "none": "as it was recorded"})
     assert baselines.compare_rewards("smoke", kinds)["none"] == "as it was recorded"
+
+
+def test_how_far_dreams_can_be_trusted_is_measured_once(smoke_copy):
+    kinds = ("none", "temporal")
+    errors = dream.horizon("smoke", kinds, steps=20)
+    assert [e["step"] for e in errors] == list(range(1, 21))
+    path = config.data_dir("smoke") / "dream-horizon.json"
+    provenance.write_json(path, {**provenance.read_json(path), "errors": "as they were recorded"})
+    assert dream.horizon("smoke", kinds, steps=20) == "as they were recorded"
+    assert len(dream.horizon("smoke", kinds, steps=5)) == 5

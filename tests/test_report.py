@@ -333,7 +333,7 @@ def test_a_dream_as_a_start_is_compared_with_zero(run):
     row = re.search(r"<tr><td>On the track from the dream of round 0, 1 seed.*?</tr>", page())[0]
     assert text_of(row).count("0.00 M, 2.1 h") == 2 and text_of(row).count("not reached") == 2
     assert "of the 70 steps on which a tile was reached" in text
-    assert "no recorded episode of 64 steps is over before its limit" in text
+    assert "no test episode of 64 steps is over before its limit" in text
 
 
 def test_a_number_that_was_not_recorded_is_not_made_up(run):

@@ -105,6 +105,19 @@ def test_progress_counts_what_was_spent_before(workspace):
     assert results.progress(PROFILE, "none-dream") == [], "not known is not nothing"
 
 
+def test_dreams_are_found_by_temperature(workspace):
+    for name, temperature in (("none-dream", 1.0), ("none-dream-tau0.5", 0.5)):
+        write(f"evolution/{name}.jsonl", log(10, 10, temperature=temperature))
+    found = results.dream_logs(PROFILE)
+    assert {
+        t: [run[0]["settings"]["temperature"] for run in runs] for t, runs in found.items()
+    } == {
+        1.0: [1.0],
+        0.5: [0.5],
+    }
+    assert results.dream_logs(PROFILE, "temporal") == {}
+
+
 def test_what_a_level_took_is_the_seed_in_the_middles():
     def run(*steps):
         return [
