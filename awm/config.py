@@ -140,7 +140,7 @@ PROFILES = {
             dream=Search(
                 20, 64, 4, 0.03, 100, validation_every=5, validation_tracks=32, temperature=1.0,
             ),
-            dream_rounds=3, round_rollouts=150, round_updates=540, woken=(0, 3),
+            dream_rounds=3, round_rollouts=150, round_updates=540, woken=(3,),
             test_episodes=100, reference_episodes=100, recheck_episodes=20,
         ),
     )
