@@ -9,6 +9,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from tqdm.auto import tqdm
@@ -74,15 +75,17 @@ def train(profile: Profile | str) -> MapHead:
     rollouts, v = dataset.open_rollouts(profile), vae.load(profile)
     latents = dataset.encode_latents(profile, v)
     started = time.perf_counter()
-    z, maps = _frames(rollouts, latents, "train", _EPISODES)
+    mu, sigma, maps = _frames(rollouts, latents, "train", _EPISODES)
     torch.manual_seed(profile.seed)
     head = MapHead(profile.z_size)
     optimizer = torch.optim.Adam(head.parameters())
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, profile.map_updates + 1)
     history, recent = [], []
     for update in tqdm(range(1, profile.map_updates + 1), unit="update", desc="map head"):
-        chosen = torch.randint(len(z), (_BATCH,))
-        loss = (head(z[chosen]) - maps[chosen].float()).square().sum((1, 2)).mean()
+        chosen = torch.randint(len(mu), (_BATCH,))
+        # Samples, as dreams are made of: the head must learn to ignore latents that are noise.
+        z = mu[chosen] + sigma[chosen] * torch.randn(_BATCH, profile.z_size)
+        loss = (head(z) - maps[chosen].float()).square().sum((1, 2)).mean()
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -115,7 +118,7 @@ def train(profile: Profile | str) -> MapHead:
 
 @torch.inference_mode()
 def compare(profile: Profile, v: VAE, m: MDNRNN, head: MapHead) -> dict:
-    """What is lost by a guessed map, on test episodes.
+    """What is lost by a guessed map, on test episodes, with z sampled from V's posterior.
 
     For the `real` maps, those of the `frames` that V draws from z, and those of the `head`: `r2`,
     the share of the maps' variance that they explain, and `nll`, nats a step of the spatially
@@ -123,7 +126,8 @@ def compare(profile: Profile, v: VAE, m: MDNRNN, head: MapHead) -> dict:
     """
     rollouts, latents = dataset.open_rollouts(profile), dataset.encode_latents(profile, v)
     looks = {"frames": lambda z: through_frames(v, z), "head": head}
-    z, maps = _frames(rollouts, latents, "test", 8)
+    mu, sigma, maps = _frames(rollouts, latents, "test", 8)
+    z = mu + sigma * torch.randn(mu.shape, generator=torch.Generator().manual_seed(0))
     maps = maps.float()
     variance = maps.var(0).sum()
     r2 = {"real": 1.0}
@@ -148,11 +152,14 @@ def compare(profile: Profile, v: VAE, m: MDNRNN, head: MapHead) -> dict:
     return {"r2": r2, "nll": {name: total / steps for name, total in sums.items()}}
 
 
-def _frames(rollouts, latents, split: str, most: int) -> tuple[Tensor, Tensor]:
-    """Codes `[n, z]` and maps `[n, 36, 128]`, float16, of the first episodes of a split."""
-    z, maps = [], []
+def _frames(rollouts, latents, split: str, most: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Of the first episodes of a split mean and deviation `[n, z]` of the codes, and the maps
+    `[n, 36, 128]`, float16.
+    """
+    columns = []
     for i in rollouts.indices(split)[:most]:
         n = int(rollouts.lengths[i])
-        z.append(torch.from_numpy(latents.mu[i, :n]))
-        maps.append(torch.from_numpy(latents.maps[i, :n]))
-    return torch.cat(z), torch.cat(maps)
+        sigma = np.exp(0.5 * latents.logvar[i, :n])
+        columns.append([torch.from_numpy(part) for part in (latents.mu[i, :n], sigma)])
+        columns[-1].append(torch.from_numpy(latents.maps[i, :n]))
+    return tuple(torch.cat(column) for column in zip(*columns, strict=True))
