@@ -406,7 +406,8 @@ def routes(found, solved=SOLVED):
             right.plot(_numbers(run, "core_hours"), _numbers(run, "real"), "o-", **style)
     for axes, unit in ((left, "real steps, millions"), (right, "core-hours")):
         _finish(axes)
-        axes.set(xlabel=unit, xlim=(0, None))
+        axes.set(xlabel=unit)
+        axes.margins(x=0.04)
         axes.axhline(solved, color=MUTED, linewidth=1, linestyle=(0, (4, 3)), zorder=1)
     left.set(ylabel="return an episode, validation tracks")
     fig.legend(loc="outside upper left", ncols=2)
