@@ -150,8 +150,9 @@ def recheck(profile: Profile | str, name: str, workers: int | None = None) -> di
     """Drive the first of the reference tracks again, and compare with what is claimed.
 
     Returns `episodes`, the `claimed` mean of all tracks and of these (`expected`), the new one
-    (`again`), the `interval` in which 95 % of means of so many of the claimed returns lie, whether the new mean is `within`, and the share of
-    tracks with the `same` return to the digit: all on a machine that rounds alike, fewer elsewhere.
+    (`again`), the `interval` in which 95 % of the means of so many of the claimed returns lie,
+    whether the new mean is `within`, and the share of tracks with the `same` return to the digit:
+    all on a machine that rounds alike, fewer elsewhere.
     """
     profile = get_profile(profile)
     count = min(profile.recheck_episodes, profile.reference_episodes)
@@ -179,7 +180,7 @@ def verdict(check: dict) -> str:
     return (
         f"{check['controller']} on {check['episodes']} reference tracks, driven again: "
         f"{check['again']:.0f}, where the claim has {check['expected']:.0f} on the same tracks "
-        f"(and {check['claimed']:.0f} on all of its own); {where} {low:.0f} to {high:.0f}, in which "
-        f"95 % of the means of so many of its returns lie; {check['same']:.0%} of the laps are the "
-        "same to the digit."
+        f"and {check['claimed']:.0f} on all of its own; {where} {low:.0f} to {high:.0f}, in which "
+        f"95 % of the means of so many claimed returns lie; {check['same']:.0%} of the laps are "
+        "the same to the digit."
     )
