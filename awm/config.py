@@ -136,7 +136,7 @@ PROFILES = {
                 50, 64, 4, 0.02, 100, validation_every=5, validation_tracks=64,
                 hard_tracks=2, steering_noise=0.1, averaged=20,
             ),
-            dreamt=("none",), dream_seeds=3, dream_temperatures=(0.5, 1.5),
+            dreamt=("none",), dream_seeds=3, dream_temperatures=(0.1, 0.5, 1.5),
             dream=Search(
                 20, 64, 4, 0.03, 100, validation_every=5, validation_tracks=32, temperature=1.0,
             ),
