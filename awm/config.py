@@ -128,8 +128,8 @@ PROFILES = {
             rollouts=500, steps=384,
             vae_updates=6000, vae_batch=64, vae_learning_rate=1e-3,
             hidden_size=256, mdn_updates=2160, mdn_batch=40, sequence_length=128,
-            mdn_learning_rate=2e-3, mdn_seeds=1, map_updates=2000,
-            evolved=MODELS, evolution_seeds=3, lanes=32,
+            mdn_learning_rate=2e-3, mdn_seeds=3, map_updates=2000,
+            evolved=MODELS, evolution_seeds=5, lanes=32,
             search=Search(12, 64, 2, 0.03, 100, validation_every=3, validation_tracks=32),
             refined=("none", "spatial"),
             refinement=Search(
