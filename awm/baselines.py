@@ -94,16 +94,18 @@ def _steps(batch) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     return z, inputs, batch.reward[present], after
 
 
-def compare_attentions(profile: Profile | str, kinds=config.ATTENTIONS) -> dict:
+def compare_attentions(profile: Profile | str, kinds=None) -> dict:
     """What attention adds to M's likelihood on test episodes; returns at once if unchanged.
 
     Every kind against `none`, paired by training seed and by episode: `mean`, `low` and `high` of
     the difference in nats a step (negative is better), the number of `episodes` and `seeds`, and
     the difference of `each` seed. The 95 % interval is Student's. With several seeds it is over
     their differences, and speaks of what another training would give; with one it is over
-    episodes, and speaks of these two Ms.
+    episodes, and speaks of these two Ms. `less_wide` holds the same of every attention against the
+    control of equal size, if `kinds` (default: the profile's `predictors`) has it.
     """
     profile = get_profile(profile)
+    kinds = kinds or profile.predictors
     path = config.artefact(profile, "mdn_rnn-attentions.json")
     seeds = range(profile.mdn_seeds)
     ms = {(kind, seed): mdn_rnn.load(profile, kind, seed) for kind in kinds for seed in seeds}
@@ -116,28 +118,35 @@ def compare_attentions(profile: Profile | str, kinds=config.ATTENTIONS) -> dict:
     rollouts, v = dataset.open_rollouts(profile), vae.load(profile)
     data = SequenceData(profile, rollouts, dataset.encode_latents(profile, v))
     likelihoods = {key: _nll_by_episode(m, data) for key, m in ms.items()}
-    gains = {}
-    for kind in kinds:
-        if kind != "none":
-            gaps = np.array([likelihoods[kind, s] - likelihoods["none", s] for s in seeds])
-            each = gaps.mean(axis=1)
-            sample = each if len(each) > 1 else gaps[0]
-            reach = 0.0
-            if len(sample) > 1:
-                reach = float(stats.t.ppf(0.975, len(sample) - 1) * stats.sem(sample))
-            mean = float(each.mean())
-            gains[kind] = {
-                "mean": mean,
-                "low": mean - reach,
-                "high": mean + reach,
-                "episodes": gaps.shape[1],
-                "seeds": len(each),
-                "each": each.tolist(),
-            }
+    by_seed = {kind: np.array([likelihoods[kind, seed] for seed in seeds]) for kind in kinds}
+    gains = {kind: _gain(by_seed[kind] - by_seed["none"]) for kind in kinds if kind != "none"}
+    if "wide" in kinds:
+        gains["less_wide"] = {
+            kind: _gain(by_seed[kind] - by_seed["wide"])
+            for kind in kinds
+            if kind not in ("none", "wide")
+        }
     seconds = round(time.perf_counter() - started, 1)
     result = provenance.record(profile, sources=sources, wall_time_s=seconds, **gains)
     provenance.write_json(config.data_dir(profile) / path.name, result)
     return result
+
+
+def _gain(gaps: np.ndarray) -> dict:
+    """A difference `[seeds, episodes]` in nats a step as `compare_attentions` reports it."""
+    each = gaps.mean(axis=1)
+    sample = each if len(each) > 1 else gaps[0]
+    mean, reach = float(each.mean()), 0.0
+    if len(sample) > 1:
+        reach = float(stats.t.ppf(0.975, len(sample) - 1) * stats.sem(sample))
+    return {
+        "mean": mean,
+        "low": mean - reach,
+        "high": mean + reach,
+        "episodes": gaps.shape[1],
+        "seeds": len(each),
+        "each": each.tolist(),
+    }
 
 
 def compare_rewards(profile: Profile | str, kinds=config.ATTENTIONS) -> dict:

@@ -260,11 +260,11 @@ def _parser() -> argparse.ArgumentParser:
         "--attention",
         "--model",
         dest="model",
-        choices=(*ATTENTIONS, "untrained"),
+        choices=(*ATTENTIONS, "untrained", "wide"),
         default="none",
         help="what M attends to: nothing, the entries of [z, a], the map of V's third "
-        "convolution, or its own last hidden states; or the control, an LSTM that stays "
-        "untrained (default: none)",
+        "convolution, or its own last hidden states; or a control: an LSTM that stays "
+        "untrained, or a wider one with as many parameters as attention has (default: none)",
     )
     mdn_rnn.add_argument(
         "--seed", type=_natural, default=0, help="of its weights and batches (default: 0)"

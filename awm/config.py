@@ -49,6 +49,7 @@ class Profile:
     sequence_length: int  #: steps a sequence
     mdn_learning_rate: float
     mdn_seeds: int  #: how often M of each attention is trained; what follows builds on the first
+    mdn_wide: bool  #: compare them with `"wide"`, too: no attention, as many parameters
     map_updates: int  #: of the head that shows a spatially attentive M its own dream (06)
     # C (05): CMA-ES
     evolved: tuple[str, ...]  #: the models that notebook 05 evolves a controller for
@@ -81,6 +82,11 @@ class Profile:
         """Where its artefacts lie, within `data/` or `data/pretrained/`."""
         return Path(self.name, *([f"round-{self.round}"] if self.round else []))
 
+    @property
+    def predictors(self) -> tuple[str, ...]:
+        """The Ms whose predictions are compared (notebook 04)."""
+        return (*ATTENTIONS, "wide") if self.mdn_wide else ATTENTIONS
+
 
 PROFILES = {
     profile.name: profile
@@ -90,7 +96,7 @@ PROFILES = {
             rollouts=6, steps=64,
             vae_updates=12, vae_batch=32, vae_learning_rate=1e-3,
             hidden_size=64, mdn_updates=8, mdn_batch=8, sequence_length=16,
-            mdn_learning_rate=1e-3, mdn_seeds=2, map_updates=20,
+            mdn_learning_rate=1e-3, mdn_seeds=2, mdn_wide=True, map_updates=20,
             evolved=("V", "none"), evolution_seeds=1, lanes=16,
             search=Search(2, 4, 1, 0.1, 20, validation_every=1, validation_tracks=2),
             refined=("none",),
@@ -111,7 +117,7 @@ PROFILES = {
             rollouts=150, steps=384,
             vae_updates=1800, vae_batch=64, vae_learning_rate=1e-3,
             hidden_size=256, mdn_updates=640, mdn_batch=16, sequence_length=128,
-            mdn_learning_rate=3e-3, mdn_seeds=1, map_updates=600,
+            mdn_learning_rate=3e-3, mdn_seeds=1, mdn_wide=False, map_updates=600,
             evolved=("none",), evolution_seeds=1, lanes=32,
             search=Search(12, 64, 2, 0.03, 80, validation_every=3, validation_tracks=16),
             refined=(),
@@ -128,7 +134,7 @@ PROFILES = {
             rollouts=500, steps=384,
             vae_updates=6000, vae_batch=64, vae_learning_rate=1e-3,
             hidden_size=256, mdn_updates=2160, mdn_batch=40, sequence_length=128,
-            mdn_learning_rate=2e-3, mdn_seeds=3, map_updates=2000,
+            mdn_learning_rate=2e-3, mdn_seeds=3, mdn_wide=True, map_updates=2000,
             evolved=MODELS, evolution_seeds=5, lanes=32,
             search=Search(12, 64, 2, 0.03, 100, validation_every=3, validation_tracks=32),
             refined=("none", "spatial"),

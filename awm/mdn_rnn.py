@@ -337,15 +337,30 @@ def validate(model: MDNRNN, data: SequenceData, split: str = "validation") -> di
 
 
 def path_of(profile: Profile, model: str, seed: int = 0) -> Path:
-    """Where a profile's M lies; `model` is an attention or `"untrained"`."""
+    """Where a profile's M lies; `model` is an attention, `"untrained"` or `"wide"`."""
     return config.artefact(profile, f"mdn_rnn-{evolved(model, seed)}.safetensors")
 
 
 def build(profile: Profile, model: str, seed: int = 0) -> MDNRNN:
-    """M with fresh weights from the profile's seed and its own. `"untrained"` is plain."""
+    """M with fresh weights from the profile's seed and its own.
+
+    `"untrained"` and `"wide"` are plain. The wide one has the fewest hidden units with which it has
+    no fewer parameters than any attentive M, to tell what attention is worth from what size is.
+    """
+    kind = "none" if model in ("untrained", "wide") else model
+    hidden_size = profile.hidden_size
+    if model == "wide":
+        largest = max(_parameters(profile, attention, hidden_size) for attention in ATTENTIONS)
+        while _parameters(profile, "none", hidden_size) < largest:
+            hidden_size += 1
     torch.manual_seed(profile.seed + seed)
-    kind = "none" if model == "untrained" else model
-    return MDNRNN(kind, profile.z_size, profile.hidden_size, profile.mixtures)
+    return MDNRNN(kind, profile.z_size, hidden_size, profile.mixtures)
+
+
+def _parameters(profile: Profile, attention: str, hidden_size: int) -> int:
+    with torch.device("meta"):
+        m = MDNRNN(attention, profile.z_size, hidden_size, profile.mixtures)
+    return sum(p.numel() for p in m.parameters())
 
 
 def load(profile: Profile | str, model: str = "none", seed: int = 0) -> MDNRNN:
@@ -365,8 +380,9 @@ def train(profile: Profile | str, model: str = "none", seed: int = 0) -> MDNRNN:
     """Train M on a profile's latents; returns at once if trained, goes on if interrupted.
 
     Args:
-        model: `"none"`, `"feature"`, `"spatial"`, `"temporal"`; or `"untrained"`, the control:
-            a plain LSTM that keeps its random weights while the head alone is trained.
+        model: `"none"`, `"feature"`, `"spatial"`, `"temporal"`; or a control: `"untrained"`, a
+            plain LSTM that keeps its random weights while the head alone is trained, and `"wide"`,
+            a plain one with as many parameters as the attentive ones.
         seed: of its weights and batches, to tell what a model is worth from what luck is. C drives
             with seed 0.
 

@@ -51,6 +51,7 @@ FIGURES = {
     "vae_kl_per_dimension": "02_vae",
     "mdn_rnn_learning_curves": "03_mdn_rnn",
     "attn_mdn_rnn_learning_curves": "04_attention",
+    "likelihood_gains": "04_attention",
     "attention_maps": "04_attention",
     "probes": "04_attention",
     "controller_training": "05_controller_evolution",
@@ -73,6 +74,7 @@ _M_NAMES = {
     "none": "M",
     "untrained": "M, untrained LSTM",
     **{attention: f"M, {attention} attention" for attention in ATTENTIONS if attention != "none"},
+    "wide": "M, wider, no attention",
 }
 
 MISSING = '<span class="missing">not recorded yet</span>'
@@ -311,7 +313,7 @@ def _difference(ones: list[Record], others: list[Record]) -> dict | None:
         return None
     files = ", ".join(r.origin for r in (*ones, *others))
     origin = f"paired by seed and track: {files}"
-    shown = {key: number(found[key], "+.0f", origin) for key in ("mean", "low", "high")}
+    shown = {key: number(found[key], "+z.0f", origin) for key in ("mean", "low", "high")}
     clear = found["low"] > 0 or found["high"] < 0
     return {
         **shown,
@@ -333,17 +335,22 @@ def _cost(profile: Profile, controller: str) -> dict[str, str]:
     }
 
 
-def _temperatures(profile: Profile, model: str = "none") -> list[dict[str, str]]:
-    """Median dreamt and real return at each temperature of a dream, over the seeds."""
+def _temperatures(profile: Profile, model: str = "none") -> list[dict]:
+    """Median dreamt and real return at each temperature of a dream, over the seeds.
+
+    `values` holds the numbers themselves, for the story to judge by.
+    """
     found = []
     for temperature, logs in sorted(results.dream_logs(profile, model).items()):
         chosen = [evolution.chosen(log) for log in logs]
         origin = f"median of {len(logs)} searches in {model}'s dream at temperature {temperature}"
-        medians = {
-            key: number(statistics.median(entry[column] for entry in chosen), ",.0f", origin)
+        values = {
+            key: statistics.median(entry[column] for entry in chosen)
             for key, column in (("dreamt", "validation"), ("real", "real"))
         }
-        found.append({"temperature": f"{temperature:g}", "seeds": len(logs), **medians})
+        shown = {key: number(value, ",.0f", origin) for key, value in values.items()}
+        entry = {"temperature": f"{temperature:g}", "seeds": len(logs), "values": values}
+        found.append(entry | shown)
     return found
 
 

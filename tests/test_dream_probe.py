@@ -178,6 +178,17 @@ def test_attention_is_compared_seed_by_seed_and_episode_by_episode(smoke_copy):
     assert baselines.compare_attentions("smoke", kinds)["date"] == found["date"], "unchanged"
 
 
+def test_attention_is_compared_with_size_too(smoke_copy):
+    kinds = ("none", "temporal", "wide")
+    for seed in (0, 1):
+        for kind in kinds:
+            mdn_rnn.train("smoke", kind, seed)
+    found = baselines.compare_attentions("smoke", kinds)
+    temporal, wide = (np.array(found[kind]["each"]) for kind in ("temporal", "wide"))
+    less = found["less_wide"]["temporal"]
+    assert less["each"] == pytest.approx(temporal - wide) and less["low"] < less["high"]
+
+
 def test_rewards_are_judged_once(smoke_copy):
     kinds = ("none", "temporal")
     found = baselines.compare_rewards("smoke", kinds)

@@ -207,8 +207,9 @@ def test_a_diagrams_words_stay_inside_and_apart(name):
 
 
 def test_models_keep_their_colours():
-    assert set(figures.COLORS) == set(config.MODELS) == set(figures.LABELS)
-    assert len(set(figures.COLORS.values())) == len(config.MODELS)
+    models = {*config.MODELS, *config.get_profile("paper").predictors}
+    assert set(figures.COLORS) == models == set(figures.LABELS)
+    assert len(set(figures.COLORS.values())) == len(models)
     assert figures.model_color("spatial-noise") == figures.COLORS["spatial"]
     assert figures.model_color("M-none") == figures.COLORS["none"]
     assert figures.model_color("somebody's agent") == figures.model_color("somebody's agent")

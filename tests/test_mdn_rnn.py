@@ -159,6 +159,14 @@ def test_c_sees_the_same_size_whatever_the_attention():
         MDNRNN("everything")
 
 
+def test_the_wide_control_is_as_large_as_attention_makes_m():
+    wide = mdn_rnn.build(get_profile("paper"), "wide")
+    assert wide.attention is None
+    size = sum(p.numel() for p in wide.parameters())
+    largest = max(sum(p.numel() for p in MDNRNN(k).parameters()) for k in ATTENTIONS)
+    assert largest <= size < 1.01 * largest
+
+
 def test_sequences_are_what_was_driven(smoke):
     profile = get_profile("smoke")
     rollouts = dataset.open_rollouts(profile)

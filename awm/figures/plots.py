@@ -127,6 +127,32 @@ def mdn_rnn_learning_curves(histories, baselines=None, key="nll", ylabel=None):
     return fig
 
 
+def likelihood_gains(gains):
+    """What each M gains over plain M: one row a model, a dot a training, mean and 95 % interval.
+
+    `gains` is {model: {"mean", "low", "high", "each"}} in nats a step
+    (`awm.baselines.compare_attentions`); negative is better.
+    """
+    fig = figure(0.8 + 0.36 * len(gains))
+    axes = fig.subplots()
+    for row, (model, gain) in enumerate(gains.items()):
+        color = model_color(model)
+        axes.plot([gain["low"], gain["high"]], [row, row], color=INK, linewidth=2.2)
+        axes.plot(gain["each"], [row] * len(gain["each"]), "o", color=color, markersize=6,
+                  markeredgecolor="white", zorder=4)  # fmt: skip
+        axes.plot(gain["mean"], row, "D", color=INK, markersize=5, zorder=5,
+                  markeredgecolor="white", markeredgewidth=0.8)  # fmt: skip
+    axes.axvline(0, color=MUTED, linewidth=1, linestyle=(0, (4, 3)))
+    axes.set_yticks(range(len(gains)), [model_label(model) for model in gains])
+    axes.set(
+        ylim=(len(gains) - 0.5, -0.5),
+        xlabel="test likelihood less plain M's (nats a step): left of the dashed line is better",
+    )
+    axes.grid(False, axis="y")
+    axes.tick_params(axis="y", labelcolor=INK)
+    return fig
+
+
 def probes(found):
     """What linear probes find: `found` is {model: {target: R²}}, a group of bars a target."""
     targets = list(next(iter(found.values())))

@@ -39,6 +39,7 @@ COLORS = {
     "feature": GREEN,
     "spatial": VERMILION,
     "temporal": PINK,
+    "wide": SKY,
 }
 
 #: How a model is called in legends.
@@ -49,12 +50,13 @@ LABELS = {
     "feature": "M, feature attention",
     "spatial": "M, spatial attention",
     "temporal": "M, temporal attention",
+    "wide": "wider plain M",
 }
 
 #: Colour of each part of the agent in the diagrams.
 PARTS = {"environment": "#5b6b53", "V": ORANGE, "M": BLUE, "C": VIOLET, "attention": VERMILION}
 
-_OTHERS = (SKY, VIOLET, "#8a6d3b", "#3b7f8a", "#a33b3b", INK)
+_OTHERS = ("#4c5fb0", VIOLET, "#8a6d3b", "#3b7f8a", "#a33b3b", INK)
 
 #: Weights of attention and errors: dark is nothing, light is much.
 HEAT = LinearSegmentedColormap.from_list(
