@@ -154,6 +154,12 @@ def drawings():
         "evolution_over_seeds": lambda: figures.controller_training(
             {"none": generations(), "none-seed1": generations()[:7], "V": generations()}
         ),
+        "likelihood_gains": lambda: figures.likelihood_gains(
+            {
+                kind: {"mean": -0.1, "low": -0.3, "high": 0.1, "each": [-0.15, -0.1, -0.05]}
+                for kind in ("feature", "wide")
+            }
+        ),
         "controller_training": lambda: figures.controller_training({"none": generations()}),
         "controllers_training": lambda: figures.controller_training(
             {"none": generations(), "V": generations()}, x="generation"

@@ -559,7 +559,8 @@ def returns_comparison(evaluations, published=None, solved=SOLVED):
         axes.scatter(returns, row + jitter, s=9, color=tint(color, 0.6), linewidth=0, alpha=0.75)
         median = np.median(returns)
         axes.plot([median, median], [row - 0.3, row + 0.3], color=color, linewidth=1.6)
-        places = row + 0.2 * (np.arange(len(group)) - (len(group) - 1) / 2)
+        apart = min(0.2, 0.6 / len(group))
+        places = row + apart * (np.arange(len(group)) - (len(group) - 1) / 2)
         for place, evaluation in zip(places, group, strict=True):
             mean = float(np.mean(evaluation["returns"]))
             low, high = evaluation.get("ci95") or (mean, mean)
