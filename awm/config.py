@@ -10,6 +10,7 @@ from awm.errors import AwmError
 ATTENTIONS = ("none", "feature", "spatial", "temporal")
 
 #: What a controller may see: V alone, an untrained M (the control), or a trained M per attention.
+#: A further training of one of these Ms is called after its seed, `spatial-seed1`.
 MODELS = ("V", "untrained", *ATTENTIONS)
 
 
@@ -53,7 +54,7 @@ class Profile:
     map_updates: int  #: of the head that shows a spatially attentive M its own dream (06)
     # C (05): CMA-ES
     evolved: tuple[str, ...]  #: the models that notebook 05 evolves a controller for
-    evolution_seeds: int  #: how often, each time with another seed
+    searched_on: tuple[int, ...]  #: for each seed of the search, which training of M it drives with
     search: Search  #: from zero, on equal terms for every model
     refined: tuple[str, ...]  #: the controllers that are then evolved further
     refinement: Search
@@ -83,6 +84,11 @@ class Profile:
         return Path(self.name, *([f"round-{self.round}"] if self.round else []))
 
     @property
+    def evolution_seeds(self) -> int:
+        """How often C is evolved for each model."""
+        return len(self.searched_on)
+
+    @property
     def predictors(self) -> tuple[str, ...]:
         """The Ms whose predictions are compared (notebook 04)."""
         return (*ATTENTIONS, "wide") if self.mdn_wide else ATTENTIONS
@@ -97,7 +103,7 @@ PROFILES = {
             vae_updates=12, vae_batch=32, vae_learning_rate=1e-3,
             hidden_size=64, mdn_updates=8, mdn_batch=8, sequence_length=16,
             mdn_learning_rate=1e-3, mdn_seeds=2, mdn_wide=True, map_updates=20,
-            evolved=("V", "none"), evolution_seeds=1, lanes=16,
+            evolved=("V", "none"), searched_on=(0,), lanes=16,
             search=Search(2, 4, 1, 0.1, 20, validation_every=1, validation_tracks=2),
             refined=("none",),
             refinement=Search(
@@ -118,7 +124,7 @@ PROFILES = {
             vae_updates=1800, vae_batch=64, vae_learning_rate=1e-3,
             hidden_size=256, mdn_updates=640, mdn_batch=16, sequence_length=128,
             mdn_learning_rate=3e-3, mdn_seeds=1, mdn_wide=False, map_updates=600,
-            evolved=("none",), evolution_seeds=1, lanes=32,
+            evolved=("none",), searched_on=(0,), lanes=32,
             search=Search(12, 64, 2, 0.03, 80, validation_every=3, validation_tracks=16),
             refined=(),
             refinement=Search(4, 32, 4, 0.02, 100, validation_every=2, validation_tracks=16),
@@ -135,7 +141,7 @@ PROFILES = {
             vae_updates=6000, vae_batch=64, vae_learning_rate=1e-3,
             hidden_size=256, mdn_updates=2160, mdn_batch=40, sequence_length=128,
             mdn_learning_rate=2e-3, mdn_seeds=3, mdn_wide=True, map_updates=2000,
-            evolved=MODELS, evolution_seeds=5, lanes=32,
+            evolved=MODELS, searched_on=(0, 0, 0, 1, 2), lanes=32,
             search=Search(12, 64, 2, 0.03, 100, validation_every=3, validation_tracks=32),
             refined=("none", "spatial"),
             refinement=Search(

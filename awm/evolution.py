@@ -18,7 +18,7 @@ from awm import config, controller, dream, map_head, mdn_rnn, provenance, rollou
 from awm.config import Profile, Search, get_profile
 from awm.controller import Controller, Inputs
 from awm.errors import AwmError
-from awm.names import Name, dreamt, evolved, refined, woken
+from awm.names import Name, dreamt, evolved, refined, seen, woken
 from awm.rollout import Job
 
 
@@ -160,17 +160,19 @@ def evolve(
 
     Args:
         model: what C sees, one of `awm.config.MODELS`.
-        seed: of CMA-ES and of the training tracks, the same tracks for every model.
+        seed: of CMA-ES and of the training tracks, the same tracks for every model. Which training
+            of M it drives with is `Profile.searched_on`'s to say.
         workers: processes, or tasks a generation if an executor is given; by default one a core.
         cluster: the address of a Dask scheduler to drive on, instead of processes of this machine.
         executor: any other `concurrent.futures.Executor`.
     """
     profile = get_profile(profile)
     controller.check_model(model)
-    run = _Run(profile, profile.search, evolved(model, seed), model, seed, _sources(profile, model))
+    what = seen(profile, model, seed)
+    run = _Run(profile, profile.search, evolved(model, seed), what, seed, _sources(profile, what))
     if run.done:
         return run.result()
-    inputs = controller.input_statistics(profile, model)
+    inputs = controller.input_statistics(profile, what)
     return run.go(np.zeros(inputs.parameters), inputs, workers, cluster, executor)
 
 

@@ -29,7 +29,7 @@ from awm.attention import (
 from awm.attentive_lstm import AttentiveLSTM
 from awm.config import ATTENTIONS, Profile, get_profile
 from awm.errors import AwmError
-from awm.names import evolved
+from awm.names import Name, evolved
 from awm.vae import VAE
 
 ACTION_SIZE = 3
@@ -337,7 +337,7 @@ def validate(model: MDNRNN, data: SequenceData, split: str = "validation") -> di
 
 
 def path_of(profile: Profile, model: str, seed: int = 0) -> Path:
-    """Where a profile's M lies; `model` is an attention, `"untrained"` or `"wide"`."""
+    """Where a profile's M lies; `model` as in `load`."""
     return config.artefact(profile, f"mdn_rnn-{evolved(model, seed)}.safetensors")
 
 
@@ -347,13 +347,14 @@ def build(profile: Profile, model: str, seed: int = 0) -> MDNRNN:
     `"untrained"` and `"wide"` are plain. The wide one has the fewest hidden units with which it has
     no fewer parameters than any attentive M, to tell what attention is worth from what size is.
     """
-    kind = "none" if model in ("untrained", "wide") else model
+    name = Name.parse(evolved(model, seed))
+    kind = "none" if name.model in ("untrained", "wide") else name.model
     hidden_size = profile.hidden_size
-    if model == "wide":
+    if name.model == "wide":
         largest = max(_parameters(profile, attention, hidden_size) for attention in ATTENTIONS)
         while _parameters(profile, "none", hidden_size) < largest:
             hidden_size += 1
-    torch.manual_seed(profile.seed + seed)
+    torch.manual_seed(profile.seed + name.seed)
     return MDNRNN(kind, profile.z_size, hidden_size, profile.mixtures)
 
 
@@ -364,13 +365,18 @@ def _parameters(profile: Profile, attention: str, hidden_size: int) -> int:
 
 
 def load(profile: Profile | str, model: str = "none", seed: int = 0) -> MDNRNN:
-    """A trained M of a profile, ready to step. AwmError if there is none or it is damaged."""
+    """A trained M of a profile, ready to step. AwmError if there is none or it is damaged.
+
+    Args:
+        model: as in `train`, or its name with its seed: `"spatial-seed1"`.
+    """
     profile = get_profile(profile)
     m = build(profile, model, seed)
-    again = f" --seed {seed}" if seed else ""
+    name = Name.parse(evolved(model, seed))
+    again = f" --seed {name.seed}" if name.seed else ""
     remedy = (
-        f"Run `awm train mdn-rnn --model {model}{again} --profile {profile.name}` or notebooks 03 "
-        "and 04."
+        f"Run `awm train mdn-rnn --model {name.model}{again} --profile {profile.name}` or "
+        "notebooks 03 and 04."
     )
     m.manifest = weights.load_into(m, path_of(profile, model, seed), remedy)
     return m.eval().requires_grad_(False)
@@ -384,7 +390,7 @@ def train(profile: Profile | str, model: str = "none", seed: int = 0) -> MDNRNN:
             plain LSTM that keeps its random weights while the head alone is trained, and `"wide"`,
             a plain one with as many parameters as the attentive ones.
         seed: of its weights and batches, to tell what a model is worth from what luck is. C drives
-            with seed 0.
+            with seed 0, but for the searches of which `Profile.searched_on` says otherwise.
 
     In a round of iterative training it begins with the weights of the round before, and makes
     `round_updates`. The weights of the best validation likelihood are kept.

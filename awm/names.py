@@ -6,6 +6,8 @@ third round, and then learnt on the track; all of it with seed 1.
 import re
 from dataclasses import dataclass, replace
 
+from awm.config import Profile
+
 _FORM = re.compile(
     r"(?P<model>[^-]+)(?P<dream>-dream)?(-tau(?P<temperature>[\d.]+))?(-round(?P<round>\d+))?"
     r"(?P<woken>-woken)?(-seed(?P<seed>\d+))?(?P<refined>-refined)?(?P<other>-.*)?"
@@ -73,6 +75,13 @@ class Name:
 def evolved(model: str, seed: int = 0) -> str:
     """The controller that is evolved for a model with a seed; an M of a seed is called alike."""
     return str(Name(model, seed=seed))
+
+
+def seen(profile: Profile, model: str, seed: int = 0) -> str:
+    """What the search of that seed drives with: `"V"`, or the name of one training of an M."""
+    if model == "V" or seed >= profile.evolution_seeds:
+        return model
+    return evolved(model, profile.searched_on[seed])
 
 
 def dreamt(model: str, seed: int = 0, temperature: float | None = None, round: int = 0) -> str:

@@ -14,7 +14,7 @@ from scipy import stats
 
 from awm import config, evolution, provenance
 from awm.config import ATTENTIONS, MODELS, Profile, get_profile
-from awm.names import Name, dreamt, evolved, woken
+from awm.names import Name, dreamt, evolved, seen, woken
 
 
 def evaluations(profile: Profile | str) -> dict[Path, dict]:
@@ -33,7 +33,8 @@ def evaluations(profile: Profile | str) -> dict[Path, dict]:
 
     def place(item):
         result = item[1]
-        return order.get(result["model"], len(order)), result["controller"], result["frames"]
+        name = Name.parse(result["controller"])
+        return order.get(name.model, len(order)), result["controller"], result["frames"]
 
     return dict(sorted(found.items(), key=place))
 
@@ -133,7 +134,8 @@ def _cost(profile: Profile, name: Name, searches: list[tuple[Profile, str]]) -> 
     rollouts = [_record(each, "rollouts.json") for each in rounds]
     parts = [*rollouts, _record(profile, "vae.json")]
     if name.model != "V":
-        parts += [_record(each, f"mdn_rnn-{name.model}.json") for each in rounds]
+        m = name.model if name.dream else seen(profile, name.model, name.seed)
+        parts += [_record(each, f"mdn_rnn-{m}.json") for each in rounds]
     hours = [_core_hours(part.get("wall_time_s"), part) for part in parts]
     steps = {"real_steps": [part.get("frames") for part in rollouts], "dream_steps": [0]}
     for where, search in searches:
@@ -195,13 +197,14 @@ def entries(profile: Profile | str) -> list[dict]:
     profile = get_profile(profile)
     table = []
     for path, found in evaluations(profile).items():
-        attention = found["model"] if found["model"] in ATTENTIONS else "none"
+        name, m = Name.parse(found["controller"]), Name.parse(found["model"])
         table.append(
             {
                 "name": found["controller"],
-                "model": found["model"],
-                "attention": attention,
-                "evolution_seed": Name.parse(found["controller"]).seed,
+                "model": m.model,
+                "attention": m.model if m.model in ATTENTIONS else "none",
+                "mdn_rnn_seed": m.seed,
+                "evolution_seed": name.seed,
                 **{
                     key: found[key]
                     for key in (

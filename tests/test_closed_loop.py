@@ -198,6 +198,29 @@ def test_the_agent_is_the_mean_that_validates_best(smoke):
     assert not tracks & set(found.manifest["validation_seeds"])
 
 
+def test_a_search_drives_with_the_training_of_m_that_its_profile_names(smoke_copy):
+    profile = replace(get_profile("smoke"), searched_on=(0, 1))
+    with pytest.raises(AwmError, match="--model none --seed 1"):
+        evolution.evolve(profile, "none", seed=1)
+    other = mdn_rnn.train(profile, "none", seed=1)
+    found = evolution.evolve(profile, "none", seed=1, workers=1)
+    agent = controller.load(profile, "none-seed1")
+    assert (
+        agent.model == "none-seed1"
+        and agent.manifest["sources"]["mdn_rnn"] == (other.manifest["hash"])
+    )
+    # Its own M's scales, and its own M's h: with the first M it would not drive as it did.
+    jobs = [Job(0, track, profile.search.patience) for track in agent.manifest["validation_seeds"]]
+    first, second = (
+        rollout.drive_jobs(profile, model, agent.weights[None], jobs)
+        for model in ("none", "none-seed1")
+    )
+    validated = np.mean([o.episode_return for o in second])
+    assert validated == pytest.approx(max(e["validation"] for e in found.log if e["validation"]))
+    assert validated != np.mean([o.episode_return for o in first])
+    assert names.seen(profile, "V", 1) == "V" and names.seen(profile, "none", 7) == "none"
+
+
 def test_the_log_of_another_evolution_is_refused(smoke_copy):
     changed = get_profile("smoke")
     changed = replace(changed, search=replace(changed.search, population=6))
