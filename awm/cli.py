@@ -302,7 +302,11 @@ def _parser() -> argparse.ArgumentParser:
         "trained one with that attention (default: none)",
     )
     evolve.add_argument(
-        "--seed", type=_natural, default=0, help="of the search and its tracks (default: 0)"
+        "--seed",
+        type=_natural,
+        default=0,
+        help="of the search and its tracks; the profile says which training of M it drives with "
+        "(default: 0)",
     )
     evolve.add_argument("--dream", action="store_true", help="drive in M's dream, not on the track")
     evolve.add_argument(

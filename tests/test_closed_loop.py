@@ -209,15 +209,22 @@ def test_a_search_drives_with_the_training_of_m_that_its_profile_names(smoke_cop
         agent.model == "none-seed1"
         and agent.manifest["sources"]["mdn_rnn"] == (other.manifest["hash"])
     )
-    # Its own M's scales, and its own M's h: with the first M it would not drive as it did.
-    jobs = [Job(0, track, profile.search.patience) for track in agent.manifest["validation_seeds"]]
+    # The first candidates drove with that M's h and scales; with the first M's h they do not.
+    layers = agent.inputs.fold(
+        evolution.Optimizer(
+            np.zeros(agent.inputs.parameters), profile.search.sigma, profile.search.population, 1
+        ).ask()
+    )
+    jobs = [
+        Job(candidate, track, profile.search.patience)
+        for candidate in range(len(layers))
+        for track in found.log[0]["seeds"]
+    ]
     first, second = (
-        rollout.drive_jobs(profile, model, agent.weights[None], jobs)
+        sorted(o.episode_return for o in rollout.drive_jobs(profile, model, layers, jobs))
         for model in ("none", "none-seed1")
     )
-    validated = np.mean([o.episode_return for o in second])
-    assert validated == pytest.approx(max(e["validation"] for e in found.log if e["validation"]))
-    assert validated != np.mean([o.episode_return for o in first])
+    assert second == pytest.approx(sorted(found.log[0]["fitness"])) and first != second
     assert names.seen(profile, "V", 1) == "V" and names.seen(profile, "none", 7) == "none"
 
 
