@@ -398,6 +398,8 @@ def train(profile: Profile | str, model: str = "none", seed: int = 0) -> MDNRNN:
     from awm import vae as v
 
     profile = get_profile(profile)
+    name = Name.parse(evolved(model, seed))
+    model, seed = name.model, name.seed
     path = path_of(profile, model, seed)
     m = build(profile, model, seed)
     if path.exists():
@@ -413,7 +415,8 @@ def train(profile: Profile | str, model: str = "none", seed: int = 0) -> MDNRNN:
         m.load_state_dict(before.state_dict())
         source["mdn_rnn"] = before.manifest["hash"]
         updates = profile.round_updates
-    trained = m.head.parameters() if model == "untrained" else m.parameters()
+    m.lstm.requires_grad_(model != "untrained")
+    trained = [p for p in m.parameters() if p.requires_grad]
     optimizer = torch.optim.Adam(trained, lr=profile.mdn_learning_rate)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, profile.mdn_learning_rate, total_steps=updates + 1
@@ -428,7 +431,7 @@ def train(profile: Profile | str, model: str = "none", seed: int = 0) -> MDNRNN:
         loss = (sums["nll"].sum() + sums["reward"] + sums["done"]) / sums["steps"]
         optimizer.zero_grad()
         loss.backward()
-        nn.utils.clip_grad_norm_(m.parameters(), _GRADIENT_NORM)
+        nn.utils.clip_grad_norm_(trained, _GRADIENT_NORM)
         optimizer.step()
         schedule.step()
         update += 1

@@ -217,16 +217,17 @@ def test_the_untrained_control_keeps_its_lstm(smoke_copy):
     assert not torch.equal(m.head.weight, fresh.head.weight)
 
 
+@pytest.mark.parametrize("model", ["temporal", "untrained"])
 def test_interrupted_training_ends_like_uninterrupted(
-    smoke_copy, monkeypatch, dies_at_first_checkpoint
+    model, smoke_copy, monkeypatch, dies_at_first_checkpoint
 ):
-    whole = mdn_rnn.load("smoke", "temporal")
+    whole = mdn_rnn.train("smoke", model)
     for suffix in (".safetensors", ".json"):
-        (smoke_copy / "data/smoke/mdn_rnn-temporal").with_suffix(suffix).unlink()
+        (smoke_copy / f"data/smoke/mdn_rnn-{model}").with_suffix(suffix).unlink()
     monkeypatch.setattr(mdn_rnn, "_CHECKPOINT_EVERY", 3)
     with pytest.raises(KeyboardInterrupt):
-        mdn_rnn.train("smoke", "temporal")
-    again = mdn_rnn.train("smoke", "temporal")
+        mdn_rnn.train("smoke", model)
+    again = mdn_rnn.train("smoke", model)
     for name, tensor in whole.state_dict().items():
         assert torch.equal(tensor, again.state_dict()[name]), name
 
