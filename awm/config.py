@@ -49,7 +49,7 @@ class Profile:
     mdn_batch: int  #: sequences an update
     sequence_length: int  #: steps a sequence
     mdn_learning_rate: float
-    mdn_seeds: int  #: how often M of each attention is trained; what follows builds on the first
+    mdn_seeds: int  #: how often M of each attention is trained
     mdn_wide: bool  #: compare them with `"wide"`, too: no attention, as many parameters
     map_updates: int  #: of the head that shows a spatially attentive M its own dream (06)
     # C (05): CMA-ES

@@ -157,7 +157,7 @@ def load(profile: Profile | str, name: str) -> Controller:
     profile = get_profile(profile)
     path = path_of(profile, name)
     if not path.exists():
-        known = sorted(p.stem for p in path.parent.glob("*.safetensors"))
+        known = sorted(p.stem for p in path.parent.glob("[!.]*.safetensors"))
         raise AwmError(
             f"Profile {profile.name!r} has no controller {name!r}"
             f"{' (there is ' + ', '.join(known) + ')' if known else ''}. "

@@ -184,12 +184,14 @@ def collect(
         drivers = [DRIVERS[name]() for name in assign(profile.rollouts)]
     names = [_name(driver) for driver in drivers]
     group = _open_for_writing(profile, path, names)
-    if "hash" not in group.attrs:
+    if "hash" not in group.attrs or not path.with_suffix(".json").exists():
         missing = [int(i) for i in np.flatnonzero(group["lengths"][:] < 0)]
         started = time.perf_counter()
-        _drive_all(profile, path, group, drivers, missing, workers)
-        seconds = group.attrs["wall_time_s"] + time.perf_counter() - started
-        group.attrs["wall_time_s"] = round(seconds, 1)
+        try:
+            _drive_all(profile, path, group, drivers, missing, workers)
+        finally:
+            seconds = group.attrs["wall_time_s"] + time.perf_counter() - started
+            group.attrs["wall_time_s"] = round(seconds, 1)
         lengths, checksums = group["lengths"][:], group["checksums"][:]
         group.attrs["hash"] = f"{crc32(checksums.tobytes() + lengths.tobytes()):08x}"
         provenance.write_json(
@@ -435,7 +437,7 @@ def _remove_old(path: Path) -> None:
 
 
 def coverage(rollouts: Rollouts) -> dict[str, dict]:
-    """What each driver's training episodes cover, as `awm.figures.data_coverage` takes it.
+    """What each driver's episodes cover, as `awm.figures.data_coverage` takes it.
 
     Per driver: `speed` (units/s) and `steering` of every step, the share of frames with no wheel
     on the road (`off_road`), and the number of `frames`.

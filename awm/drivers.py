@@ -52,8 +52,8 @@ class WalkDriver:
 class ScriptedDriver:
     """Steers at the point of the road `ahead` tiles away and slows down with the curvature.
 
-    Reads the track and the car's state. With `noise` 0 it drives about as well as a patient
-    person; `speed` (units/s) is what it would drive on a straight.
+    Reads the track and the car's state, and drives about as well as a patient person;
+    `speed` (units/s) is what it would drive on a straight.
     """
 
     ahead = 4

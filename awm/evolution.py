@@ -72,7 +72,7 @@ def searches(profile: Profile | str) -> list[str]:
     """The names of a profile's searches that have a log, the latest first."""
     profile = get_profile(profile)
     folders = (config.data_dir(profile), config.pretrained_dir() / profile.name)
-    names = {path.stem for folder in folders for path in folder.glob("evolution/*.jsonl")}
+    names = {path.stem for folder in folders for path in folder.glob("evolution/[!.]*.jsonl")}
     logs = {name: log_path(profile, name) for name in sorted(names)}
     logs = {name: path.stat().st_mtime for name, path in logs.items() if path.exists()}
     return sorted(logs, key=logs.get, reverse=True)

@@ -71,7 +71,9 @@ def train(profile: Profile | str) -> MapHead:
     profile = get_profile(profile)
     path = path_of(profile)
     if path.exists():
-        return load(profile)
+        head = load(profile)
+        provenance.check_config(head.manifest, profile, ("map_updates", "seed"), path)
+        return head
     rollouts, v = dataset.open_rollouts(profile), vae.load(profile)
     latents = dataset.encode_latents(profile, v)
     started = time.perf_counter()

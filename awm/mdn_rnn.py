@@ -38,6 +38,12 @@ ACTION_SIZE = 3
 #: predict, so the reward head learns rewards no smaller than this.
 SMALLEST_REWARD = -1.0
 
+#: What decides which weights a training ends with, beside its data.
+_SETTINGS = (
+    "hidden_size", "mixtures", "mdn_updates", "mdn_batch", "sequence_length", "mdn_learning_rate",
+    "seed",
+)  # fmt: skip
+
 # A multiple of 10: the history averages over ten updates, and a checkpoint keeps none half done.
 _CHECKPOINT_EVERY = 200
 _VALIDATE_EVERY = 40
@@ -378,7 +384,12 @@ def load(profile: Profile | str, model: str = "none", seed: int = 0) -> MDNRNN:
         f"Run `awm train mdn-rnn --model {name.model}{again} --profile {profile.name}` or "
         "notebooks 03 and 04."
     )
-    m.manifest = weights.load_into(m, path_of(profile, model, seed), remedy)
+    path = path_of(profile, model, seed)
+    m.manifest = weights.load_into(m, path, remedy)
+    v = config.artefact(profile, "vae.json")
+    known = m.manifest.get("sources", {}).get("vae")
+    if known and v.exists() and provenance.read_json(v).get("hash") != known:
+        raise AwmError(f"{path} was trained on the codes of another V. Move it away. {remedy}")
     return m.eval().requires_grad_(False)
 
 
@@ -403,7 +414,9 @@ def train(profile: Profile | str, model: str = "none", seed: int = 0) -> MDNRNN:
     path = path_of(profile, model, seed)
     m = build(profile, model, seed)
     if path.exists():
-        return load(profile, model, seed)
+        m = load(profile, model, seed)
+        provenance.check_config(m.manifest, profile, _SETTINGS, path)
+        return m
     rollouts = dataset.open_rollouts(profile)
     vae = v.load(profile)
     data = SequenceData(profile, rollouts, dataset.encode_latents(profile, vae))

@@ -78,7 +78,10 @@ def evolved(model: str, seed: int = 0) -> str:
 
 
 def seen(profile: Profile, model: str, seed: int = 0) -> str:
-    """What the search of that seed drives with: `"V"`, or the name of one training of an M."""
+    """What the search of that seed drives with: `"V"`, or the name of one training of an M.
+
+    Seeds that the profile does not know drive with the first.
+    """
     if model == "V" or seed >= profile.evolution_seeds:
         return model
     return evolved(model, profile.searched_on[seed])

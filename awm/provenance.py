@@ -106,6 +106,21 @@ def read_json(path: Path):
         ) from None
 
 
+def check_config(manifest: dict, profile, keys: tuple[str, ...], path: Path) -> None:
+    """AwmError if what lies at `path` was made with other settings than the profile's `keys`."""
+    before = manifest.get("config", {})
+    changed = [
+        f"{key} {before[key]}, now {getattr(profile, key)}"
+        for key in keys
+        if key in before and before[key] != getattr(profile, key)
+    ]
+    if changed:
+        raise AwmError(
+            f"{path} was made with other settings ({'; '.join(changed)}). Move it and its manifest "
+            "away to make it anew, or put the settings back."
+        )
+
+
 def file_hash(path: Path) -> str:
     """SHA-256 of a file, hex."""
     digest = sha256()

@@ -36,7 +36,9 @@ def publish(profile: Profile | str) -> list[Path]:
         for n in rounds
         for kind in _KINDS
         for path in config.data_dir(replace(profile, round=n)).glob(kind)
-        if ".checkpoint." not in path.name  # a run that goes on
+        # Neither a run that goes on nor what a killed one left half written.
+        if ".checkpoint." not in path.name
+        and not path.name.startswith(".")
         # Of the rounds of iterative training all records count, and the weights of the last.
         and (path.suffix != ".safetensors" or n in (0, rounds[-1]))
     )

@@ -24,7 +24,7 @@ from pygments.formatters import HtmlFormatter
 from awm import config, evolution, markup, notebook_page, provenance, results
 from awm.config import ATTENTIONS, MODELS, Profile, get_profile
 from awm.errors import AwmError
-from awm.names import Name
+from awm.names import Name, evolved
 
 TEMPLATES = Path(__file__).parent / "report_template"
 
@@ -71,7 +71,7 @@ MODEL_NAMES = {
 }
 
 _M_NAMES = {
-    "none": "M",
+    "none": "Plain M",
     "untrained": "M, untrained LSTM",
     **{attention: f"M, {attention} attention" for attention in ATTENTIONS if attention != "none"},
     "wide": "M, wider, no attention",
@@ -238,7 +238,7 @@ def _all(profile: Profile, folder: str, suffix: str) -> dict[str, Record]:
     names = {
         path.name.removesuffix(suffix)
         for place in (config.data_dir(profile), config.pretrained_dir() / profile.folder)
-        for path in place.glob(f"{folder}/*{suffix}")
+        for path in place.glob(f"{folder}/[!.]*{suffix}")
     }
     order = {name: position for position, name in enumerate(MODELS)}
     return {
@@ -271,6 +271,11 @@ def _records(profile: Profile) -> dict:
         "rollouts": Record.load(profile, "rollouts.json"),
         "vae": Record.load(profile, "vae.json"),
         "mdn_rnn": {m: Record.load(profile, f"mdn_rnn-{m}.json") for m in _M_NAMES},
+        "further_ms": {
+            name: Record.load(profile, f"mdn_rnn-{name}.json")
+            for seed in range(1, max(profile.mdn_seeds, *profile.searched_on, 0) + 1)
+            for name in (evolved(m, seed) for m in _M_NAMES)
+        },
         "baselines": Record.load(profile, "mdn_rnn-baselines.json"),
         "gains": Record.load(profile, "mdn_rnn-attentions.json"),
         "map_head": Record.load(profile, "map_head.json"),
@@ -283,6 +288,7 @@ def _records(profile: Profile) -> dict:
         "evaluations": evaluations,
         "families": lambda frames: _families(evaluations, frames),
         "over_seeds": _over_seeds,
+        "average_steps": lambda group: _average_steps(profile, group),
         "difference": _difference,
         "cost": lambda controller: _cost(profile, controller),
         "routes": lambda levels: _routes(profile, levels),
@@ -306,6 +312,14 @@ def _over_seeds(group: list[Record], key: str, form: str = ",.0f") -> str:
     return number(known, form, f"mean {key} of " + ", ".join(r.origin for r in group))
 
 
+def _average_steps(profile: Profile, group: list[Record]) -> str:
+    """The average over the seeds of a search of all real steps that led to its controllers."""
+    names = [str(r.get("controller")) for r in group]
+    steps = [results.cost(profile, name)["real_steps"] for name in names]
+    known = None if None in steps else statistics.fmean(steps)
+    return number(_millions(known), ",.2f", "rollouts and logs of " + ", ".join(names))
+
+
 def _difference(ones: list[Record], others: list[Record]) -> dict | None:
     """`results.compare` for the story: numbers with their origin, and the sign that they prove."""
     found = results.compare([r.value for r in ones], [r.value for r in others])
@@ -320,6 +334,9 @@ def _difference(ones: list[Record], others: list[Record]) -> dict | None:
         "tracks": number(found["tracks"], "d", origin),
         "seeds": number(found["seeds"], "d", origin),
         "several": found["seeds"] > 1,
+        "over": "over trainings of M"
+        if found["trainings"] > 1
+        else ("over seeds" if found["seeds"] > 1 else "over tracks"),
         "sign": 0 if not clear else (1 if found["mean"] > 0 else -1),
     }
 
@@ -386,10 +403,12 @@ def _stages(records: dict, notebooks: dict[str, Record]) -> list[tuple[str, Reco
         ("Data collection", records["rollouts"]),
         ("V", records["vae"]),
         *((_M_NAMES[m], record) for m, record in records["mdn_rnn"].items()),
+        *((f"M, {name}", record) for name, record in records["further_ms"].items()),
         ("Head for dreams of the spatial M", records["map_head"]),
         ("Baselines of M", records["baselines"]),
         ("Attention in M compared", records["gains"]),
         ("Rewards of M", records["rewards"]),
+        ("Dreams left alone", records["horizon"]),
         *((f"C on {label(name)}", record) for name, record in records["controllers"].items()),
         *(
             (f"Evaluation of {r.get('controller')}, {r.get('frames')} frames", r)

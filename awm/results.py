@@ -8,6 +8,7 @@ import math
 import statistics
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 from scipy import stats
@@ -25,7 +26,7 @@ def evaluations(profile: Profile | str) -> dict[Path, dict]:
         names = {
             path.name
             for folder in (config.data_dir(each), config.pretrained_dir() / each.folder)
-            for path in folder.glob("evaluations/*.json")
+            for path in folder.glob("evaluations/[!.]*.json")
         }
         paths = [recorded(each, f"evaluations/{name}") for name in names]
         found |= {path: provenance.read_json(path) for path in paths}
@@ -44,8 +45,9 @@ def cost(profile: Profile | str, controller: str) -> dict:
 
     Returns `real_steps` (recorded, and driven by every search that led to it, validation
     included), `dream_steps`, and `core_hours`: of the rollouts, V, M and those searches. Searches
-    count whole, with the generations after the one that was chosen. A value is None where
-    something was not recorded.
+    count whole, with the generations after the one that was chosen. Core-hours are elapsed time
+    times cores, whatever else the machine did, but without the pauses in training V and M. A
+    value is None where something was not recorded.
     """
     profile, name = get_profile(profile), Name.parse(controller)
     return _cost(profile, name, _searches(profile, name))
@@ -86,7 +88,8 @@ def routes(profile: Profile | str, model: str = "none") -> dict[str, list[list[d
     dreams alone (a point is a round of iterative training), and on the track from a dream.
     """
     profile = get_profile(profile)
-    zero = [evolved(model, seed) for seed in range(profile.evolution_seeds)]
+    # The seeds that dreamt, too: the same tracks, and the same M.
+    zero = [evolved(model, seed) for seed in range(profile.dream_seeds)]
     found = {"on the track from zero": [progress(profile, name) for name in zero]}
     rounds = _record(profile, f"iteration-{model}.json").get("rounds", [])
     if rounds:
@@ -136,8 +139,9 @@ def _cost(profile: Profile, name: Name, searches: list[tuple[Profile, str]]) -> 
     if name.model != "V":
         m = name.model if name.dream else seen(profile, name.model, name.seed)
         parts += [_record(each, f"mdn_rnn-{m}.json") for each in rounds]
-    hours = [_core_hours(part.get("wall_time_s"), part) for part in parts]
-    steps = {"real_steps": [part.get("frames") for part in rollouts], "dream_steps": [0]}
+    hours = [_core_hours(_seconds(part), part) for part in parts]
+    recorded_steps = [_recorded_steps(part) for part in rollouts]
+    steps = {"real_steps": recorded_steps, "dream_steps": [0]}
     for where, search in searches:
         log = evolution.read_log(where, search)
         if not log:
@@ -167,6 +171,24 @@ def _searches(profile: Profile, name: Name) -> list[tuple[Profile, str]]:
 
 def _rounds(profile: Profile, last: int) -> Iterator[Profile]:
     return (replace(profile, round=n) for n in range(last + 1))
+
+
+def _recorded_steps(rollouts: dict) -> int | None:
+    """An episode of n steps has n + 1 frames."""
+    known = "frames" in rollouts and "seeds" in rollouts
+    return rollouts["frames"] - len(rollouts["seeds"]) if known else None
+
+
+def _seconds(record: dict) -> float | None:
+    """How long a stage took. Where a training's history shows that it stood still, for ten times
+    its usual interval or longer, that interval counts as ten usual ones.
+    """
+    seconds = [0.0, *(e["seconds"] for e in record.get("history", []) if "seconds" in e)]
+    intervals = [end - start for start, end in pairwise(seconds)]
+    if len(intervals) < 3:
+        return record.get("wall_time_s")
+    longest = 10 * statistics.median(intervals)
+    return record["wall_time_s"] - sum(max(0.0, each - longest) for each in intervals)
 
 
 def _core_hours(seconds: float | None, record: dict) -> float | None:
@@ -225,20 +247,25 @@ def entries(profile: Profile | str) -> list[dict]:
 def compare(ones: list[dict], others: list[dict]) -> dict | None:
     """Mean difference of returns with a 95 % interval, paired by seed of evolution and by track.
 
-    Tracks differ far more among each other than controllers do, hence the pairs. With several
-    common seeds the interval is Student's over the seeds' mean differences, and speaks of what
-    another search would find; with one it is over tracks, and speaks of these two controllers.
+    Tracks differ far more among each other than controllers do, hence the pairs. The mean is that
+    of the common seeds. The interval is Student's, over what is independent:
+
+    - Where the searches drove with several trainings of M, over trainings, each the average of its
+      searches: searches on one M share its luck. It speaks of what another M would give.
+    - Else, with several seeds, over their mean differences: of what another search would give.
+    - With one, over tracks: it speaks of these two controllers.
 
     Args:
         ones, others: evaluations (`awm.evaluation.evaluate`) of two families on the same frames.
 
     Returns:
-        `mean`, `low`, `high`, `seeds`, `tracks`; None if fewer than 8 tracks are common, where an
-        interval would say nothing.
+        `mean`, `low`, `high`, `seeds`, `trainings` of M, `tracks`; None if fewer than 8 tracks are
+        common, where an interval would say nothing.
     """
     first, second = ({Name.parse(e["controller"]).seed: e for e in side} for side in (ones, others))
+    common = sorted(first.keys() & second.keys())
     gaps = []
-    for seed in sorted(first.keys() & second.keys()):
+    for seed in common:
         one, other = (
             dict(zip(side[seed]["seeds"], side[seed]["returns"], strict=True))
             for side in (first, second)
@@ -246,14 +273,22 @@ def compare(ones: list[dict], others: list[dict]) -> dict | None:
         gaps.append([one[track] - other[track] for track in sorted(one.keys() & other.keys())])
     if not gaps or min(map(len, gaps)) < 8:
         return None
-    sample = [statistics.fmean(gap) for gap in gaps] if len(gaps) > 1 else gaps[0]
-    mean, error = statistics.fmean(sample), statistics.stdev(sample) / len(sample) ** 0.5
+    each = [statistics.fmean(gap) for gap in gaps]
+    by_training: dict[tuple, list[float]] = {}
+    for seed, gap in zip(common, each, strict=True):
+        ms = tuple(Name.parse(side[seed]["model"]).seed for side in (first, second))
+        by_training.setdefault(ms, []).append(gap)
+    sample = gaps[0] if len(each) == 1 else each
+    if len(by_training) > 1:
+        sample = [statistics.fmean(group) for group in by_training.values()]
+    mean, error = statistics.fmean(each), statistics.stdev(sample) / len(sample) ** 0.5
     reach = float(stats.t.ppf(0.975, len(sample) - 1)) * error
     return {
         "mean": mean,
         "low": mean - reach,
         "high": mean + reach,
         "seeds": len(gaps),
+        "trainings": len(by_training),
         "tracks": min(map(len, gaps)),
     }
 

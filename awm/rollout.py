@@ -197,7 +197,7 @@ def drive_jobs(
     """Drive every job in this process, with one thread, and return their outcomes.
 
     Args:
-        model: what C sees, one of `awm.config.MODELS`.
+        model: what C sees, one of `awm.config.MODELS`, or a further training of one of these Ms.
         layers: C's weights `[candidates, 3, inputs + 1]`, float32.
         frames: `"fast"` or `"reference"` (Gymnasium's own).
         steering_noise: deviation of Gaussian noise on the steering, a way to evolve margin;

@@ -29,6 +29,8 @@ INFORMATIVE_NATS = 0.1
 # A multiple of 10: the history averages over ten updates, and a checkpoint keeps none half done.
 _CHECKPOINT_EVERY = 250
 _VALIDATE_EVERY = 50
+#: What decides which weights a training ends with, beside its data.
+_SETTINGS = ("z_size", "vae_updates", "vae_batch", "vae_learning_rate", "seed")
 
 
 class VAE(nn.Module):
@@ -228,7 +230,9 @@ def train(profile: Profile | str) -> VAE:
     profile = get_profile(profile)
     path = path_of(profile)
     if path.exists():
-        return load(profile)
+        vae = load(profile)
+        provenance.check_config(vae.manifest, profile, _SETTINGS, path)
+        return vae
     rollouts = dataset.open_rollouts(profile)
     held_out = held_out_frames(rollouts, "validation")
     torch.manual_seed(profile.seed)

@@ -28,6 +28,8 @@ def load(path: Path, remedy: str) -> tuple[dict[str, torch.Tensor], dict]:
     """
     if not path.exists():
         raise AwmError(f"{path} does not exist. {remedy}")
+    if not path.with_suffix(".json").exists():
+        raise AwmError(f"{path} has lost its manifest, {path.stem}.json. Move it away. {remedy}")
     manifest = provenance.read_json(path.with_suffix(".json"))
     if provenance.file_hash(path) != manifest.get("hash"):
         raise AwmError(

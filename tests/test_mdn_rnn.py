@@ -1,11 +1,13 @@
 """M: likelihood and sampling against torch.distributions, steps against sequences, attention."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from torch.distributions import Categorical, MixtureSameFamily, Normal
 
-from awm import config, dataset, mdn_rnn, vae
+from awm import config, dataset, mdn_rnn, provenance, vae
 from awm.attention import MEMORY, AdditiveAttention, FeatureAttention, Items, empty_memory, remember
 from awm.config import ATTENTIONS, get_profile
 from awm.errors import AwmError
@@ -230,6 +232,21 @@ def test_interrupted_training_ends_like_uninterrupted(
     again = mdn_rnn.train("smoke", model)
     for name, tensor in whole.state_dict().items():
         assert torch.equal(tensor, again.state_dict()[name]), name
+
+
+def test_an_m_of_another_v_or_of_other_settings_is_refused(smoke_copy):
+    with pytest.raises(AwmError, match="mdn_updates 8, now 9"):
+        mdn_rnn.train(replace(get_profile("smoke"), mdn_updates=9))
+    with pytest.raises(AwmError, match="vae_updates 12, now 13"):
+        vae.train(replace(get_profile("smoke"), vae_updates=13))
+    path = smoke_copy / "data/smoke/mdn_rnn-none.json"
+    manifest = provenance.read_json(path)
+    provenance.write_json(path, {**manifest, "sources": {"vae": "another's hash"}})
+    with pytest.raises(AwmError, match="another V"):
+        mdn_rnn.load("smoke")
+    path.unlink()
+    with pytest.raises(AwmError, match="lost its manifest.*Move it away"):
+        mdn_rnn.train("smoke")
 
 
 def test_a_missing_m_names_its_remedy(workspace):

@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import nbformat
@@ -50,6 +51,7 @@ def run(workspace):
         "rollouts.json",
         frames=390,
         drivers=["random", "walk", "scripted", "noisy", "noisy", "noisy"],
+        seeds=list(range(6)),
         wall_time_s=75.4,
     )
     write_record(
@@ -334,6 +336,40 @@ def test_a_dream_as_a_start_is_compared_with_zero(run):
     assert text_of(row).count("0.00 M, 2.1 h") == 2 and text_of(row).count("not reached") == 2
     assert "of the 70 steps on which a tile was reached" in text
     assert "no test episode of 64 steps is over before its limit" in text
+
+
+def test_verdicts_follow_the_signs(run):
+    """What the story says of attention and of temperatures, for numbers that are known."""
+
+    def gain(mean, reach):
+        return {"mean": mean, "low": mean - reach, "high": mean + reach, "seeds": 3}
+
+    kinds = {"feature": gain(-0.2, 0.1), "spatial": gain(-0.1, 0.2), "temporal": gain(0.3, 0.1)}
+    write_record("mdn_rnn-attentions.json", **kinds, wide=gain(-0.05, 0.1), less_wide=kinds)
+    write_record("mdn_rnn-wide.json", parameters=9, test={"nll": 33.0, "reward_r2": 0.1})
+    folder = config.data_dir(PROFILE)
+    for seed in (0, 1):  # spatial is 100 better with both searches, each on an M of its own
+        for model, returns in (("none", range(10)), ("spatial", range(100, 110))):
+            name = f"{model}-seed{seed}" if seed else model
+            found = json.loads((folder / f"evaluations/{model}-fast.json").read_text())
+            found |= {"controller": name, "model": name, "returns": [r + seed for r in returns]}
+            provenance.write_json(folder / f"evaluations/{name}-fast.json", found)
+    for temperature, dreamt, real in ((0.5, 900.0, 100.0), (1.0, 300.0, 200.0)):
+        tau = "" if temperature == PROFILE.dream.temperature else f"-tau{temperature}"
+        entry = {"generation": 0, "validation": dreamt, "real": real, "steps": 9, "seconds": 1.0}
+        entry |= {"settings": {"temperature": temperature}, "record": {}, "mean": 1.0}
+        (folder / "evolution" / f"none-dream{tau}.jsonl").write_text(json.dumps(entry) + "\n")
+    report.build(replace(PROFILE, searched_on=(0, 1)))
+    text = text_of(page())
+    assert (
+        "attention to features helps; attention to the past hurts; of attention to places" in text
+    )
+    assert "Heat shrinks the illusion far more than it improves the driving." in text
+    assert "drove with 2 trainings of M" in text and "the intervals are over trainings" in text
+    assert "better than plain M" in text
+    prose = re.sub(r"<(table|pre|code|svg|math|script|style)\b.*?</\1>", "", page(), flags=re.S)
+    prose = prose.partition('id="citations"')[0]
+    assert not re.findall(r"[a-z)]\.[A-Z][a-z]+ ", text_of(prose)), "a space was swallowed"
 
 
 def test_a_number_that_was_not_recorded_is_not_made_up(run):

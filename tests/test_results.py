@@ -10,6 +10,8 @@ from awm import config, provenance, report, results
 from awm.config import get_profile
 
 PROFILE = get_profile("smoke")
+#: Ten episodes of a hundred steps, each with one frame more.
+ROLLOUTS = {"frames": 1010, "seeds": list(range(10)), "wall_time_s": 1800, "cpu_count": 2}
 
 
 @pytest.fixture
@@ -52,7 +54,7 @@ def log(steps, seconds, temperature=None):
 
 
 def test_a_refined_controller_also_costs_the_search_it_began_at(workspace):
-    write("rollouts.json", {"frames": 1000, "wall_time_s": 1800, "cpu_count": 2})
+    write("rollouts.json", ROLLOUTS)
     write("vae.json", {"wall_time_s": 3600, "cpu_count": 1})
     write("mdn_rnn-none.json", {"wall_time_s": 1800, "cpu_count": 2})
     write("evolution/none.jsonl", log(500, 3600))
@@ -78,7 +80,7 @@ def test_a_refined_controller_also_costs_the_search_it_began_at(workspace):
 
 def test_progress_counts_what_was_spent_before(workspace):
     for where in ("", "round-1/"):
-        write(f"{where}rollouts.json", {"frames": 1000, "wall_time_s": 1800, "cpu_count": 2})
+        write(f"{where}rollouts.json", ROLLOUTS)
         write(f"{where}mdn_rnn-none.json", {"wall_time_s": 1800, "cpu_count": 2})
     write("vae.json", {"wall_time_s": 1800, "cpu_count": 2})
     validated = [{"validation": 90.0, "real": 10.0}, {"validation": 95.0, "real": 20.0}]
@@ -176,6 +178,28 @@ def test_with_several_seeds_the_interval_is_over_seeds():
     expected = stats.ttest_1samp([0, 1, 2], 0).confidence_interval(0.95)
     assert found["seeds"] == 3
     assert (found["low"], found["high"]) == pytest.approx((expected.low, expected.high))
+
+
+def test_searches_on_one_m_share_its_luck():
+    """Three searches on a lucky M are one observation of what an M is worth, not three."""
+    tracks, names = np.arange(10.0), ["spatial", *(f"spatial-seed{s}" for s in range(1, 5))]
+    gains, trainings = [30, 36, 33, -3, 0], [0, 0, 0, 1, 2]
+    ones = [evaluation(name, tracks + gain) for name, gain in zip(names, gains, strict=True)]
+    others = [evaluation(name.replace("spatial", "none"), tracks) for name in names]
+    for one, other, m in zip(ones, others, trainings, strict=True):
+        one["model"], other["model"] = (f"{k}-seed{m}" if m else k for k in ("spatial", "none"))
+    found = results.compare(ones, others)
+    assert (found["seeds"], found["trainings"]) == (5, 3)
+    assert found["mean"] == pytest.approx(np.mean(gains))
+    interval = stats.ttest_1samp([33, -3, 0], 0).confidence_interval(0.95)
+    assert found["high"] - found["low"] == pytest.approx(interval.high - interval.low)
+    assert results.compare(ones[:3], others[:3])["trainings"] == 1
+
+
+def test_a_pause_of_the_machine_is_no_work():
+    history = [{"seconds": s} for s in (1.0, 2.0, 3.0, 4.0, 1004.0, 1005.0)]
+    assert results._seconds({"wall_time_s": 1006.0, "history": history}) == pytest.approx(16.0)
+    assert results._seconds({"wall_time_s": 50.0}) == 50.0
 
 
 def test_few_tracks_say_nothing():

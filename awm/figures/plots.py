@@ -146,7 +146,7 @@ def likelihood_gains(gains):
     axes.set_yticks(range(len(gains)), [model_label(model) for model in gains])
     axes.set(
         ylim=(len(gains) - 0.5, -0.5),
-        xlabel="test likelihood less plain M's (nats a step): left of the dashed line is better",
+        xlabel="negative log-likelihood on test episodes less plain M's (nats a step)",
     )
     axes.grid(False, axis="y")
     axes.tick_params(axis="y", labelcolor=INK)
