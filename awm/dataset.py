@@ -167,7 +167,7 @@ def _open(profile: Profile) -> Rollouts:
 
 
 def collect(
-    profile: Profile | str, workers: int | None = None, drivers=None, path=None
+    profile: Profile | str, workers: int | None = None, drivers=None, path=None, agent=None
 ) -> Rollouts:
     """Let drivers drive and store what happens; returns at once if the store is complete.
 
@@ -177,13 +177,14 @@ def collect(
         drivers: one driver an episode, objects with `reset(env, rng)` and `act(env, frame)` that
             can be pickled; by default the mixture of `awm.drivers`.
         path: where to store; by default the profile's own place.
+        agent: the hash of the controller that drives, if one does; a store of another is refused.
     """
     profile = get_profile(profile)
     path = Path(path or path_of(profile))
     if drivers is None:
         drivers = [DRIVERS[name]() for name in assign(profile.rollouts)]
     names = [_name(driver) for driver in drivers]
-    group = _open_for_writing(profile, path, names)
+    group = _open_for_writing(profile, path, names, agent)
     if "hash" not in group.attrs or not path.with_suffix(".json").exists():
         missing = [int(i) for i in np.flatnonzero(group["lengths"][:] < 0)]
         started = time.perf_counter()
@@ -201,6 +202,7 @@ def collect(
                 wall_time_s=group.attrs["wall_time_s"],
                 seeds=[int(s) for s in group["seeds"][:]],
                 drivers=names,
+                agent=agent,
                 frames=int((lengths + 1).sum()),
                 hash=group.attrs["hash"],
             ),
@@ -242,11 +244,11 @@ def _split(count: int, share: float) -> dict[str, list[int]]:
     }
 
 
-def _open_for_writing(profile: Profile, path: Path, names: list[str]):
+def _open_for_writing(profile: Profile, path: Path, names: list[str], agent: str | None = None):
     if path.exists():
         attributes = _attributes(path)
         _check_profile(attributes, profile, path)
-        if attributes.get("drivers") != names:
+        if (attributes.get("drivers"), attributes.get("agent")) != (names, agent):
             raise AwmError(f"The rollouts at {path} are of other drivers. Move them away.")
         return zarr.open_group(path, mode="r+")
     count, steps = len(names), profile.steps
@@ -275,6 +277,7 @@ def _open_for_writing(profile: Profile, path: Path, names: list[str]):
         profile=profile.name,
         config=asdict(profile),
         drivers=names,
+        agent=agent,
         splits=_split(count, profile.validation_share),
         wall_time_s=0.0,
         **provenance.commit(),

@@ -25,6 +25,7 @@ def measure(profile: Profile | str, name: str = "none", workers: int | None = No
     sources = {
         "vae": vae.load(profile).manifest["hash"],
         "controller": controller.load(profile, name).manifest["hash"],
+        "spatial": mdn_rnn.load(profile, "spatial").manifest["hash"],
     }
     if path.exists():
         before = provenance.read_json(path)

@@ -91,4 +91,5 @@ def record(now: Profile, model: str, workers: int | None = None) -> None:
     rng = np.random.default_rng((now.seed, now.round))
     noise = rng.standard_normal((now.round_rollouts, len(agent.parameters)))
     layers = agent.inputs.fold(agent.parameters + now.dream.sigma * noise)
-    dataset.collect(now, workers, [AgentDriver(before, model, layer) for layer in layers])
+    drivers = [AgentDriver(before, model, layer) for layer in layers]
+    dataset.collect(now, workers, drivers, agent=agent.manifest["hash"])

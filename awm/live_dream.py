@@ -114,9 +114,14 @@ def bundle(profile: Profile | str) -> dict:
 
 
 def _driver(profile: Profile, model: str) -> str | None:
-    """The controller that drives a model's dream: the refined one where there is one."""
-    candidates = (names.refined(model), model)
-    return next((name for name in candidates if controller.path_of(profile, name).exists()), None)
+    """The controller that drives a model's dream: the refined one where there is one.
+
+    One that was evolved on another training of M does not understand this one's h.
+    """
+    for name in (names.refined(model), model):
+        if controller.path_of(profile, name).exists():
+            return name if controller.load(profile, name).model == model else None
+    return None
 
 
 # ---------------------------------------------------------------- weights

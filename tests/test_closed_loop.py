@@ -132,7 +132,8 @@ def test_reference_frames_are_driven_too(smoke):
         fast = rollout.drive_jobs(*args)
         reference = rollout.drive_jobs(*args, frames="reference")
     assert fast[0].length == reference[0].length == 15
-    assert fast[0].episode_return == pytest.approx(reference[0].episode_return, abs=15)
+    # The frames look nearly alike to V: in 15 steps the car is a tile further at most.
+    assert fast[0].episode_return == pytest.approx(reference[0].episode_return, abs=1000 / 250)
     with pytest.raises(AwmError, match="fast, reference"):
         rollout.drive_jobs(*args, frames="nice")
 

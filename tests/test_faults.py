@@ -1,8 +1,9 @@
 """The original's faults are faults: measured beside what is right, they differ as they should."""
 
+import numpy as np
 import pytest
 
-from awm import faults, rollout
+from awm import faults, rollout, vae
 from awm.config import get_profile
 
 
@@ -23,6 +24,23 @@ def test_a_wrong_sample_loses_the_sign(smoke):
     assert found["wrong"]["error"] >= found["right"]["error"] * 0.99
 
 
+def test_the_sign_of_a_clear_latent_is_a_coin_toss_when_sampled_wrongly(smoke, monkeypatch):
+    """Codes two deviations from zero, known to a tenth: the right sample never errs on the side."""
+    v = vae.load("smoke")
+    z_size = len(v.manifest["kl_per_latent"])
+
+    def clear_codes(frames):
+        mu = np.where(np.random.default_rng(0).random((len(frames), z_size)) < 0.5, -2, 2)
+        return mu.astype(np.float32), np.full(mu.shape, 2 * np.log(0.1), np.float32), mu
+
+    monkeypatch.setattr(v, "encode_frames", clear_codes)
+    v.manifest = {**v.manifest, "kl_per_latent": [5.0] * z_size}
+    monkeypatch.setattr(vae, "load", lambda profile: v)
+    found = faults.sampling(get_profile("smoke"))
+    assert found["right"]["sign"] == 1
+    assert found["wrong"]["sign"] == pytest.approx(0.5, abs=0.03)
+
+
 def test_validation_that_trains_flatters_itself(smoke):
     found = faults.validation(get_profile("smoke"), updates=30, batch=2)
     gain = {k: found["right"][k] - found["wrong"][k] for k in ("validation", "test")}
@@ -31,7 +49,6 @@ def test_validation_that_trains_flatters_itself(smoke):
 
 
 def test_a_forgetful_agent_drives_otherwise_and_starts_alike(smoke):
-    import numpy as np
     import torch
 
     from awm.rollout import WorldModel

@@ -52,8 +52,7 @@ def test_rounds_build_on_each_other(smoke_copy, short_laps, monkeypatch):
 
     # What was driven in all rounds is what the last controller cost.
     cost = results.cost(profile, name)
-    frames = [int((part.lengths + 1).sum()) for part in joined.parts]
-    assert cost["real_steps"] == sum(frames)
+    assert cost["real_steps"] == sum(int(part.lengths.sum()) for part in joined.parts)
     assert cost["dream_steps"] == sum(
         evolution.read_log(each, names.dreamt("none", round=each.round))[-1]["steps"]
         for each in (profile, now)
