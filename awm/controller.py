@@ -20,7 +20,8 @@ from awm.errors import AwmError
 ACTION_SIZE = mdn_rnn.ACTION_SIZE
 
 #: Smallest deviation that an input is divided by: uninformative inputs are not blown up to noise.
-#: Where all of h is faint, as in an untrained M, the median unit's deviation takes its place.
+#: All of an untrained M's h lies below it (near 0.05). Dividing by the median unit's deviation
+#: instead, so that C hears it as loudly as a trained M's, made that control drive worse.
 SMALLEST_DEVIATION = 0.2
 
 
@@ -117,14 +118,8 @@ def input_statistics(profile: Profile, model: str) -> Inputs:
         total = total + seen.sum(0)
         squares = squares + np.square(seen).sum(0)
     mean = total / count
-    return Inputs(mean, scales(profile, np.sqrt(np.maximum(squares / count - mean**2, 0))))
-
-
-def scales(profile: Profile, deviation: np.ndarray) -> np.ndarray:
-    """What C's inputs are divided by, given their deviations, both `[inputs]`."""
-    z, h = np.split(deviation, [profile.z_size])
-    faint = min(SMALLEST_DEVIATION, float(np.median(h))) if len(h) else SMALLEST_DEVIATION
-    return np.concatenate([np.maximum(z, SMALLEST_DEVIATION), np.maximum(h, faint)])
+    deviation = np.sqrt(np.maximum(squares / count - mean**2, 0))
+    return Inputs(mean, np.maximum(deviation, SMALLEST_DEVIATION))
 
 
 def check_model(model: str) -> None:

@@ -25,7 +25,7 @@ def probe(profile: Profile | str, model: str) -> dict[str, float]:
     profile = get_profile(profile)
     x, y = _pairs(profile, model, "train")
     test_x, test_y = _pairs(profile, model, "test")
-    mean, deviation = x.mean(0), controller.scales(profile, x.std(0))
+    mean, deviation = x.mean(0), np.maximum(x.std(0), controller.SMALLEST_DEVIATION)
     x, test_x = _with_bias((x - mean) / deviation), _with_bias((test_x - mean) / deviation)
     layer = np.linalg.solve(x.T @ x + _RIDGE * np.eye(x.shape[1]), x.T @ y)
     error = np.square(test_y - test_x @ layer).sum(0)

@@ -229,16 +229,6 @@ def test_a_search_drives_with_the_training_of_m_that_its_profile_names(smoke_cop
     assert names.seen(profile, "V", 1) == "V" and names.seen(profile, "none", 7) == "none"
 
 
-def test_faint_units_are_heard_where_all_are_faint():
-    profile, z = get_profile("paper"), np.array([0.01] * 16 + [1.0] * 16)
-    found = controller.scales(profile, np.concatenate([z, np.linspace(0.03, 0.07, 256)]))
-    assert set(found[:32]) == {0.2, 1.0}, "a latent that V does not use stays small"
-    assert found[32:].min() == pytest.approx(0.05) and found[-1] == pytest.approx(0.07)
-    loud = np.concatenate([z, np.linspace(0.04, 0.5, 256)])
-    assert controller.scales(profile, loud)[32:].min() == 0.2
-    assert len(controller.scales(profile, z)) == 32, "V alone has no h"
-
-
 def test_the_log_of_another_evolution_is_refused(smoke_copy):
     changed = get_profile("smoke")
     changed = replace(changed, search=replace(changed.search, population=6))
