@@ -44,10 +44,13 @@ def log_path(profile: Profile, name: str) -> Path:
 
 
 def read_log(profile: Profile | str, name: str) -> list[dict]:
-    """The generations logged so far. A last line cut short by a kill is left out."""
+    """The generations logged so far; none if there is no log."""
     path = log_path(get_profile(profile), name)
-    if not path.exists():
-        return []
+    return generations(path) if path.exists() else []
+
+
+def generations(path: Path) -> list[dict]:
+    """The entries of a log. A last line cut short by a kill is left out; AwmError if damaged."""
     entries = []
     lines = path.read_text().splitlines()
     for number, line in enumerate(lines, 1):

@@ -91,7 +91,7 @@ def build(profile: Profile | str) -> Path:
     profile = get_profile(profile)
     target = config.report_dir()
     target.mkdir(parents=True, exist_ok=True)
-    executed = _executed_notebooks(profile)
+    executed, table = _executed_notebooks(profile), results.entries(profile)
     with TemporaryDirectory(prefix=".report-", dir=target.parent) as folder:
         made = Path(folder)
         for name, page in _notebook_pages(profile, executed).items():
@@ -100,7 +100,7 @@ def build(profile: Profile | str) -> Path:
         # The index last: whoever opens it finds the pages that it names.
         for page in sorted(made.iterdir(), key=lambda path: path.name == "index.html"):
             page.replace(target / page.name)
-    results.write(profile)
+    provenance.write_json(target / "results.json", table)
     for page in target.glob("[0-9][0-9]_*.html"):
         if page.stem not in executed:
             page.unlink()
@@ -123,7 +123,10 @@ class Record:
         path = results.recorded(profile, name)
         if not path.exists():
             return cls(path, None)
-        return cls(path, {"history": _lines(path)} if path.suffix == ".jsonl" else _json(path))
+        return cls(
+            path,
+            {"history": evolution.generations(path)} if path.suffix == ".jsonl" else _json(path),
+        )
 
     def __bool__(self) -> bool:
         return self.value is not None
@@ -220,17 +223,6 @@ def _json(path: Path) -> dict:
     if not isinstance(value, dict):
         raise AwmError(f"{path} is damaged. Move it away and run its stage again.")
     return value
-
-
-def _lines(path: Path) -> list[dict]:
-    """The rows of a log; a last line that a killed run tore is left out."""
-    rows = []
-    for line in path.read_text().splitlines():
-        try:
-            rows.append(json.loads(line))
-        except json.JSONDecodeError:
-            break
-    return rows
 
 
 def _all(profile: Profile, folder: str, suffix: str) -> dict[str, Record]:

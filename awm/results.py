@@ -1,6 +1,6 @@
 """The study's results: every evaluation beside what it cost, and what evolution's seeds agree on.
 
-`write` keeps them as `report/results.json`, a list with one entry an evaluation.
+The report keeps `entries` as `report/results.json`.
 """
 
 import filecmp
@@ -291,10 +291,3 @@ def compare(ones: list[dict], others: list[dict]) -> dict | None:
         "trainings": len(by_training),
         "tracks": min(map(len, gaps)),
     }
-
-
-def write(profile: Profile | str) -> Path:
-    """Write the entries to `report/results.json`; returns its path."""
-    path = config.report_dir() / "results.json"
-    provenance.write_json(path, entries(profile))
-    return path

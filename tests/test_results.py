@@ -137,7 +137,7 @@ def test_results_hold_the_studys_own_evaluations_only(workspace):
     write("evaluations/spatial-fast.json", evaluation("spatial", [1, 2]))
     write("evaluations/none-reference.json", evaluation("none", [900, 100, 3], "reference"))
     write("evaluations/other/none-fast-2-from-7.json", evaluation("none", [1, 2]))
-    found = json.loads(results.write(PROFILE).read_text())
+    found = results.entries(PROFILE)
     assert [(e["name"], e["attention"], e["frames"]) for e in found] == [
         ("none", "none", "reference"),
         ("spatial", "spatial", "fast"),
