@@ -1,9 +1,10 @@
 """Weights on disk: safetensors beside a JSON manifest, written atomically, never a pickle."""
 
+import json
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
 from awm import provenance
@@ -13,7 +14,7 @@ from awm.errors import AwmError
 def save(path: Path, tensors: dict[str, torch.Tensor], manifest: dict) -> dict:
     """Write `path` and its manifest; returns the manifest with the weights' hash added."""
     with provenance.atomic(path) as temporary:
-        save_file({name: t.detach().contiguous() for name, t in tensors.items()}, temporary)
+        save_file(_plain(tensors), temporary)
     manifest = {**manifest, "hash": provenance.file_hash(path)}
     provenance.write_json(path.with_suffix(".json"), manifest)
     return manifest
@@ -75,7 +76,8 @@ class Checkpoint:
     """A training run on disk: where it stands, its history and the best weights so far.
 
     `path` is where the finished weights will be; the run itself lies beside it as
-    `<name>.checkpoint.safetensors` and is removed when the run is done.
+    `<name>.checkpoint.safetensors` and is removed when the run is done. It is a single file, its
+    history in the header, so that a kill leaves the checkpoint before or the new one, whole.
 
     Args:
         source: what the run depends on (data hash, seed); a checkpoint of another source is not
@@ -96,8 +98,13 @@ class Checkpoint:
         """Restore all four if there is a checkpoint; returns the updates done."""
         if not self.file.exists():
             return 0
-        remedy = f"Remove {self.file.name} and {self.file.stem}.json to start afresh."
-        tensors, state = load(self.file, remedy)
+        remedy = f"Remove {self.file.name} to start afresh."
+        try:
+            with safe_open(self.file, "pt") as file:
+                state = json.loads(file.metadata()["state"])
+                tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+        except (SafetensorError, KeyError, TypeError, ValueError) as error:
+            raise AwmError(f"{self.file} is damaged ({error}). {remedy}") from None
         if state["source"] != self.source:
             raise AwmError(
                 f"{self.file} is of a run on {state['source']}, not {self.source}. {remedy}"
@@ -135,13 +142,17 @@ class Checkpoint:
             "best_score": self.best_score,
             "groups": groups,
         }
-        save(self.file, tensors, state)
+        with provenance.atomic(self.file) as temporary:
+            save_file(_plain(tensors), temporary, {"state": json.dumps(state)})
 
     def finish(self, manifest: dict) -> None:
         """Write the best weights as the run's result and remove the checkpoint."""
         save(self.path, self.best, manifest)
         self.file.unlink(missing_ok=True)
-        self.file.with_suffix(".json").unlink(missing_ok=True)
+
+
+def _plain(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {name: t.detach().contiguous() for name, t in tensors.items()}
 
 
 def _part(tensors: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:

@@ -99,6 +99,11 @@ def test_interrupted_training_ends_like_uninterrupted(
         vae.train("smoke")
     (checkpoint,) = dies_at_first_checkpoint
     assert checkpoint.exists() and not vae.path_of(get_profile("smoke")).exists()
+    whole_file = checkpoint.read_bytes()
+    checkpoint.write_bytes(whole_file[:-10])
+    with pytest.raises(AwmError, match="is damaged.*to start afresh"):
+        vae.train("smoke")
+    checkpoint.write_bytes(whole_file)
     again = vae.train("smoke")
     assert not checkpoint.exists(), "finished runs leave none behind"
     for name, tensor in whole.state_dict().items():
