@@ -44,7 +44,7 @@ COLORS = {
 
 #: How a model is called in legends.
 LABELS = {
-    "V": "V only (z)",
+    "V": "V alone",
     "untrained": "untrained M",
     "none": "plain M",
     "feature": "M, feature attention",
