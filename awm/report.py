@@ -326,7 +326,7 @@ def _difference(ones: list[Record], others: list[Record]) -> dict | None:
         "tracks": number(found["tracks"], "d", origin),
         "seeds": number(found["seeds"], "d", origin),
         "several": found["seeds"] > 1,
-        "over": "over trainings of M"
+        "over": "over searches or over trainings of M, whichever is wider"
         if found["trainings"] > 1
         else ("over seeds" if found["seeds"] > 1 else "over tracks"),
         "sign": 0 if not clear else (1 if found["mean"] > 0 else -1),

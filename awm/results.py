@@ -248,12 +248,13 @@ def compare(ones: list[dict], others: list[dict]) -> dict | None:
     """Mean difference of returns with a 95 % interval, paired by seed of evolution and by track.
 
     Tracks differ far more among each other than controllers do, hence the pairs. The mean is that
-    of the common seeds. The interval is Student's, over what is independent:
+    of the common seeds. The interval is Student's:
 
-    - Where the searches drove with several trainings of M, over trainings, each the average of its
-      searches: searches on one M share its luck. It speaks of what another M would give.
-    - Else, with several seeds, over their mean differences: of what another search would give.
-    - With one, over tracks: it speaks of these two controllers.
+    - With one seed it is over tracks, and speaks of these two controllers.
+    - With several it is over their mean differences, and speaks of what another search would give.
+    - Where the searches drove with several trainings of M they share the luck of their M. The
+      interval is then also taken over trainings, each the average of its searches, and the wider
+      of the two counts: so few trainings can agree by chance more closely than searches do.
 
     Args:
         ones, others: evaluations (`awm.evaluation.evaluate`) of two families on the same frames.
@@ -278,11 +279,10 @@ def compare(ones: list[dict], others: list[dict]) -> dict | None:
     for seed, gap in zip(common, each, strict=True):
         ms = tuple(Name.parse(side[seed]["model"]).seed for side in (first, second))
         by_training.setdefault(ms, []).append(gap)
-    sample = gaps[0] if len(each) == 1 else each
+    mean, reach = statistics.fmean(each), _reach(gaps[0] if len(each) == 1 else each)
     if len(by_training) > 1:
-        sample = [statistics.fmean(group) for group in by_training.values()]
-    mean, error = statistics.fmean(each), statistics.stdev(sample) / len(sample) ** 0.5
-    reach = float(stats.t.ppf(0.975, len(sample) - 1)) * error
+        trainings = [statistics.fmean(group) for group in by_training.values()]
+        reach = max(reach, _reach(trainings))
     return {
         "mean": mean,
         "low": mean - reach,
@@ -291,3 +291,9 @@ def compare(ones: list[dict], others: list[dict]) -> dict | None:
         "trainings": len(by_training),
         "tracks": min(map(len, gaps)),
     }
+
+
+def _reach(sample: list[float]) -> float:
+    """Half the width of Student's 95 % interval of a sample's mean."""
+    error = statistics.stdev(sample) / len(sample) ** 0.5
+    return float(stats.t.ppf(0.975, len(sample) - 1)) * error

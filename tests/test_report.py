@@ -365,7 +365,7 @@ def test_verdicts_follow_the_signs(run):
         "attention to features helps; attention to the past hurts; of attention to places" in text
     )
     assert "Heat shrinks the illusion far more than it improves the driving." in text
-    assert "drove with 2 trainings of M" in text and "the intervals are over trainings" in text
+    assert "drove with 2 trainings of M" in text and "and the wider one counts" in text
     assert "better than plain M" in text
     prose = re.sub(r"<(table|pre|code|svg|math|script|style)\b.*?</\1>", "", page(), flags=re.S)
     prose = prose.partition('id="citations"')[0]

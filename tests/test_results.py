@@ -194,6 +194,13 @@ def test_searches_on_one_m_share_its_luck():
     interval = stats.ttest_1samp([33, -3, 0], 0).confidence_interval(0.95)
     assert found["high"] - found["low"] == pytest.approx(interval.high - interval.low)
     assert results.compare(ones[:3], others[:3])["trainings"] == 1
+    # Trainings that agree by chance, where their searches do not, prove nothing.
+    gains = [-60, 20, 100, 22, 18]
+    for one, gain in zip(ones, gains, strict=True):
+        one["returns"] = (tracks + gain).tolist()
+    found = results.compare(ones, others)
+    interval = stats.ttest_1samp(gains, 0).confidence_interval(0.95)
+    assert (found["low"], found["high"]) == pytest.approx((interval.low, interval.high))
 
 
 def test_a_pause_of_the_machine_is_no_work():
