@@ -20,7 +20,8 @@ WORDS = {
     "The last row is what most re-implementations do: Gymnasium's environment, a resize, and "
     "batches of one. Episodes here are short, so that resets and the last, unfilled batches count.",
     "dreaming": "M in the simulator's place: an LSTM step, the mixture's sample, reward, end, and "
-    "C. An M with spatial attention looks at frames, so that each step decodes and encodes one.",
+    "C. An M with spatial attention looks at V's map, which a small head guesses from z; “frames”: "
+    "each step decodes and encodes a frame instead.",
     "training": "Forward, backward and Adam on random data of the paper's sizes.",
     "collection": "Driving, drawing, compressing and writing. Ten times the episodes need no more "
     "memory; the start of the workers weighs on the shorter run.",
