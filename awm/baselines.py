@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from scipy import stats
 from torch import Tensor
 
 from awm import config, dataset, mdn_rnn, provenance, vae
 from awm.config import Profile, get_profile
+from awm.intervals import student_reach
 from awm.mdn_rnn import SequenceData
 from awm.names import evolved
 
@@ -136,9 +136,8 @@ def _gain(gaps: np.ndarray) -> dict:
     """A difference `[seeds, episodes]` in nats a step as `compare_attentions` reports it."""
     each = gaps.mean(axis=1)
     sample = each if len(each) > 1 else gaps[0]
-    mean, reach = float(each.mean()), 0.0
-    if len(sample) > 1:
-        reach = float(stats.t.ppf(0.975, len(sample) - 1) * stats.sem(sample))
+    mean = float(each.mean())
+    reach = student_reach(sample.tolist()) if len(sample) > 1 else 0.0
     return {
         "mean": mean,
         "low": mean - reach,

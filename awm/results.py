@@ -11,10 +11,9 @@ from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
-from scipy import stats
-
 from awm import config, evolution, provenance
 from awm.config import ATTENTIONS, MODELS, Profile, get_profile
+from awm.intervals import student_reach
 from awm.names import Name, dreamt, evolved, seen, woken
 
 
@@ -279,10 +278,10 @@ def compare(ones: list[dict], others: list[dict]) -> dict | None:
     for seed, gap in zip(common, each, strict=True):
         ms = tuple(Name.parse(side[seed]["model"]).seed for side in (first, second))
         by_training.setdefault(ms, []).append(gap)
-    mean, reach = statistics.fmean(each), _reach(gaps[0] if len(each) == 1 else each)
+    mean, reach = statistics.fmean(each), student_reach(gaps[0] if len(each) == 1 else each)
     if len(by_training) > 1:
         trainings = [statistics.fmean(group) for group in by_training.values()]
-        reach = max(reach, _reach(trainings))
+        reach = max(reach, student_reach(trainings))
     return {
         "mean": mean,
         "low": mean - reach,
@@ -291,9 +290,3 @@ def compare(ones: list[dict], others: list[dict]) -> dict | None:
         "trainings": len(by_training),
         "tracks": min(map(len, gaps)),
     }
-
-
-def _reach(sample: list[float]) -> float:
-    """Half the width of Student's 95 % interval of a sample's mean."""
-    error = statistics.stdev(sample) / len(sample) ** 0.5
-    return float(stats.t.ppf(0.975, len(sample) - 1)) * error
