@@ -1,17 +1,67 @@
-"""Profiles, seeds and places: every number that a user may want to turn, in one file."""
+"""Profiles and seeds: every number that decides a result, nested by stage, in one file."""
 
-import os
-from dataclasses import dataclass
-from pathlib import Path
+import dataclasses
+import types
+import typing
+from dataclasses import dataclass, replace
 
 from awm.errors import AwmError
+from awm.ids import ATTENTIONS, SEEN, Agent, Memory
 
-#: What M may attend to (see `awm.attention`).
-ATTENTIONS = ("none", "feature", "spatial", "temporal")
 
-#: What a controller may see: V alone, an untrained M (the control), or a trained M per attention.
-#: A further training of one of these Ms is called after its seed, `spatial-seed1`.
-MODELS = ("V", "untrained", *ATTENTIONS)
+@dataclass(frozen=True)
+class Data:
+    """What is recorded (notebook 01)."""
+
+    rollouts: int  #: episodes
+    steps: int  #: steps an episode, at most
+    #: The share of episodes that each driver of `awm.data.drivers` drives.
+    drivers: tuple[tuple[str, float], ...] = (
+        ("random", 0.05), ("walk", 0.1), ("scripted", 0.25), ("noisy", 0.35), ("reckless", 0.25),
+    )  # fmt: skip
+    validation_share: float = 0.1  #: of the episodes; the same share again is kept for testing
+
+
+@dataclass(frozen=True)
+class VAEConfig:
+    """V (02): one-cycle Adam."""
+
+    updates: int
+    batch: int  #: frames an update
+    learning_rate: float = 1e-3
+    z_size: int = 32
+    #: Nats a latent may cost for free, in total over all of them (the paper's `kl_tolerance`).
+    free_nats: float = 0.5
+
+
+@dataclass(frozen=True)
+class MDNRNNConfig:
+    """M (03, 04): one-cycle Adam, gradient clipped."""
+
+    updates: int
+    batch: int  #: sequences an update
+    learning_rate: float
+    hidden_size: int = 256
+    sequence_length: int = 128  #: steps a sequence
+    mixtures: int = 5
+    memory: int = 32  #: past hidden states that temporal attention remembers
+    gradient_norm: float = 1.0
+    #: Leaving the field costs 100 at once and ends the episode: the end is the done head's to
+    #: predict, so the reward head learns rewards no smaller than this.
+    smallest_reward: float = -1.0
+    seeds: int = 1  #: how often M of each kind is trained
+    wide: bool = False  #: compare them with `"wide"`, too: no attention, as many parameters
+
+
+@dataclass(frozen=True)
+class FeatureMapConfig:
+    """The head that shows a spatially attentive M its own dream (06)."""
+
+    updates: int
+    batch: int = 256  #: frames an update
+    learning_rate: float = 3e-3
+    hidden_size: int = 128
+    episodes: int = 100  #: training episodes that are held in memory: 3.5 MB each
 
 
 @dataclass(frozen=True)
@@ -20,7 +70,7 @@ class Search:
 
     generations: int
     population: int
-    tracks: int  #: a generation, the same for every candidate
+    tracks: int  #: a generation, the same for every candidate; in a dream, dreams
     sigma: float  #: step size
     patience: int  #: but for tests, an episode ends after so many steps without a new tile
     validation_every: int  #: generations between evaluations of the distribution's mean
@@ -28,145 +78,217 @@ class Search:
     hard_tracks: int = 0  #: of the tracks, so many come again: those that went worst
     steering_noise: float = 0.0  #: deviation of noise on the steering, to evolve margin
     temperature: float | None = None  #: drive in M's dream at this temperature, not on the track
+    idle_at_mean: bool = False  #: in a dream, latents that carry nothing stay at their mean
     averaged: int = 1  #: at the end, the agent is the average of so many last generations' means
 
 
 @dataclass(frozen=True)
-class Profile:
-    """Everything that decides what a run computes. Stored whole in every manifest."""
+class Evolution:
+    """C (05): from zero on equal terms for every model, then some of them further."""
 
-    name: str
-    # Data collection (notebook 01)
-    rollouts: int  #: episodes
-    steps: int  #: steps an episode, at most
-    # V (02): one-cycle Adam
-    vae_updates: int
-    vae_batch: int  #: frames an update
-    vae_learning_rate: float
-    # M (03, 04): Adam, gradient clipped
-    hidden_size: int
-    mdn_updates: int
-    mdn_batch: int  #: sequences an update
-    sequence_length: int  #: steps a sequence
-    mdn_learning_rate: float
-    mdn_seeds: int  #: how often M of each attention is trained
-    mdn_wide: bool  #: compare them with `"wide"`, too: no attention, as many parameters
-    map_updates: int  #: of the head that shows a spatially attentive M its own dream (06)
-    # C (05): CMA-ES
-    evolved: tuple[str, ...]  #: the models that notebook 05 evolves a controller for
-    searched_on: tuple[int, ...]  #: for each seed of the search, which training of M it drives with
-    search: Search  #: from zero, on equal terms for every model
-    refined: tuple[str, ...]  #: the controllers that are then evolved further
+    search: Search
     refinement: Search
-    dreamt: tuple[str, ...]  #: the models in whose dreams a controller is evolved (06)
-    dream_seeds: int  #: how often at each temperature
-    dream_temperatures: tuple[float, ...]  #: beside that of `dream`
-    dream: Search  #: `tracks` are dreams, `patience` is for the real track only
-    dream_rounds: int  #: of iterative training: drive, record, train M again, dream again
+    kinds: tuple[str, ...]  #: what C sees, of `awm.ids.SEEN`
+    searched_on: tuple[int, ...]  #: for each seed of the search, which training of M it drives with
+    refined: tuple[str, ...]  #: of which kinds the first agent is refined
+    lanes: int = 32  #: batch of the closed loop; every return depends on it, in the last bits
+    #: Smallest deviation that an input is divided by: uninformative inputs are not blown up to
+    #: noise. All of an untrained M's h lies below it (near 0.05).
+    smallest_deviation: float = 0.2
+
+
+@dataclass(frozen=True)
+class Dreaming:
+    """C in M's dream (06)."""
+
+    search: Search
+    kinds: tuple[str, ...]  #: whose dreams
+    seeds: int  #: searches at each temperature
+    temperatures: tuple[float, ...]  #: beside the search's own
+    rounds: int  #: of iterative training: drive, record, train M again, dream again
     round_rollouts: int  #: episodes recorded in each
     round_updates: int  #: of M in each, from where the round before left it
-    woken: tuple[int, ...]  #: the rounds whose dreams' controllers go on learning on the track
-    lanes: int  #: batch of the closed loop; every return depends on it, in the last bits
-    # Results (07)
-    test_episodes: int
-    reference_episodes: int  #: test episodes on Gymnasium's own frames
+    on_track: tuple[int, ...]  #: the rounds whose dreams' agents go on learning on the track
+
+
+@dataclass(frozen=True)
+class Test:
+    """Results (07)."""
+
+    episodes: int
+    reference_episodes: int  #: on Gymnasium's own frames
     recheck_episodes: int = 0  #: of these, how many a report drives again to check its claims
-    # The same in every profile, as in the paper
-    z_size: int = 32
-    mixtures: int = 5
-    validation_share: float = 0.1  #: of the episodes; the same share again is kept for testing
+
+
+@dataclass(frozen=True)
+class Profile:
+    """Everything that decides what a run computes."""
+
+    name: str
+    data: Data
+    vae: VAEConfig
+    mdn_rnn: MDNRNNConfig
+    feature_map: FeatureMapConfig
+    evolution: Evolution
+    dream: Dreaming
+    test: Test
     seed: int = 0  #: of weights, data order and evolution
-    round: int = 0  #: which round of iterative training this is (see `awm.iteration`)
+
+    def but(self, name: str, **changes) -> "Profile":
+        """This profile under a name of its own, with some values changed.
+
+        A value is named by its path, `profile.but("mine", mdn_rnn__hidden_size=128)`.
+
+        Raises:
+            AwmError: if there is no such value, it has another type, or the name is a preset's.
+        """
+        if name in PRESETS or not name.isidentifier():
+            raise AwmError(f"{name!r} cannot name a profile of your own. Take a plain, new word.")
+        changed = replace(self, name=name)
+        for path, value in changes.items():
+            changed = _set(changed, path.split("__"), value, path)
+        return changed
+
+    def agent(self, kind: str, seed: int = 0) -> Agent:
+        """The agent that is evolved from zero on the track, with the M that its seed drives with.
+
+        Seeds that the profile does not know drive with the first training.
+        """
+        known = kind != "V" and seed < len(self.evolution.searched_on)
+        return Agent(Memory(kind, self.evolution.searched_on[seed] if known else 0), "track", seed)
 
     @property
-    def folder(self) -> Path:
-        """Where its artefacts lie, within `data/` or `data/pretrained/`."""
-        return Path(self.name, *([f"round-{self.round}"] if self.round else []))
+    def agents(self) -> list[Agent]:
+        """All agents that are evolved from zero on the track, seed by seed."""
+        seeds = range(len(self.evolution.searched_on))
+        return [self.agent(kind, seed) for seed in seeds for kind in self.evolution.kinds]
 
     @property
-    def evolution_seeds(self) -> int:
-        """How often C is evolved for each model."""
-        return len(self.searched_on)
+    def headline(self) -> list[Agent]:
+        """The agents that the report claims: the refined ones, or else the first of each kind."""
+        refined = [self.agent(kind).refined() for kind in self.evolution.refined]
+        return refined or [self.agent(kind) for kind in self.evolution.kinds]
 
     @property
     def predictors(self) -> tuple[str, ...]:
-        """The Ms whose predictions are compared (notebook 04)."""
-        return (*ATTENTIONS, "wide") if self.mdn_wide else ATTENTIONS
+        """The kinds of M whose predictions are compared (notebook 04)."""
+        return ("plain", *ATTENTIONS) + (("wide",) if self.mdn_rnn.wide else ())
 
 
-PROFILES = {
+def _set(section, path: list[str], value, whole: str):
+    first, *rest = path
+    known = {f.name for f in dataclasses.fields(section)} - {"name"}
+    if first not in known or (not rest and dataclasses.is_dataclass(getattr(section, first))):
+        raise AwmError(
+            f"A profile has no value {whole.replace('__', '.')!r}. There is: "
+            f"{', '.join(sorted(known))}."
+        )
+    if rest and not dataclasses.is_dataclass(getattr(section, first)):
+        raise AwmError(f"{whole.replace('__', '.')!r} goes deeper than the profile does.")
+    if rest:
+        return replace(section, **{first: _set(getattr(section, first), rest, value, whole)})
+    kind = typing.get_type_hints(type(section))[first]
+    return replace(section, **{first: _typed(value, kind, whole.replace("__", "."))})
+
+
+def _typed(value, kind, path: str):
+    """`value`, as it came from JSON or a command line, as a value of that type."""
+    if dataclasses.is_dataclass(kind):
+        hints = typing.get_type_hints(kind)
+        if not isinstance(value, dict) or value.keys() != hints.keys():
+            raise AwmError(f"{path} must have the values {', '.join(hints)}.")
+        return kind(**{k: _typed(v, hints[k], f"{path}.{k}") for k, v in value.items()})
+    options = typing.get_args(kind) if isinstance(kind, types.UnionType) else (kind,)
+    for option in options:
+        if typing.get_origin(option) is tuple and isinstance(value, list | tuple):
+            inner = typing.get_args(option)
+            inner = [inner[0]] * len(value) if inner[-1] is ... else inner
+            return tuple(_typed(v, k, path) for v, k in zip(value, inner, strict=True))
+        if option is float and type(value) is int:
+            return float(value)
+        if typing.get_origin(option) is None and type(value) is option:
+            return value
+    raise AwmError(f"{path} cannot be {value!r}: it is of type {getattr(kind, '__name__', kind)}.")
+
+
+def profile_from(values: dict) -> Profile:
+    """The profile that `dataclasses.asdict` made these values of. AwmError if it cannot be."""
+    return _typed(values, Profile, "the profile")
+
+
+PRESETS = {
     profile.name: profile
     for profile in (
         Profile(
             "smoke",
-            rollouts=6, steps=64,
-            vae_updates=12, vae_batch=32, vae_learning_rate=1e-3,
-            hidden_size=64, mdn_updates=8, mdn_batch=8, sequence_length=16,
-            mdn_learning_rate=1e-3, mdn_seeds=2, mdn_wide=True, map_updates=20,
-            evolved=("V", "none"), searched_on=(0,), lanes=16,
-            search=Search(2, 4, 1, 0.1, 20, validation_every=1, validation_tracks=2),
-            refined=("none",),
-            refinement=Search(
-                2, 4, 2, 0.05, 20, validation_every=1, validation_tracks=2,
-                hard_tracks=1, steering_noise=0.1, averaged=2,
+            Data(rollouts=6, steps=64, validation_share=0.2),
+            VAEConfig(updates=12, batch=32),
+            MDNRNNConfig(
+                updates=8, batch=8, learning_rate=1e-3, hidden_size=64, sequence_length=16,
+                seeds=2, wide=True,
             ),
-            dreamt=("none",), dream_seeds=1, dream_temperatures=(0.5,),
-            dream=Search(
-                2, 4, 1, 0.1, 20, validation_every=1, validation_tracks=2, temperature=1.0,
+            FeatureMapConfig(updates=20),
+            Evolution(
+                search=Search(2, 4, 1, 0.1, 20, validation_every=1, validation_tracks=2),
+                refinement=Search(
+                    2, 4, 2, 0.05, 20, validation_every=1, validation_tracks=2,
+                    hard_tracks=1, steering_noise=0.1, averaged=2,
+                ),
+                kinds=("V", "plain"), searched_on=(0,), refined=("plain",), lanes=16,
             ),
-            dream_rounds=1, round_rollouts=3, round_updates=4, woken=(0, 1),
-            test_episodes=2, reference_episodes=2, recheck_episodes=2,
-            validation_share=0.2,
+            Dreaming(
+                Search(2, 4, 1, 0.1, 20, validation_every=1, validation_tracks=2, temperature=1.0),
+                kinds=("plain",), seeds=1, temperatures=(0.5,),
+                rounds=1, round_rollouts=3, round_updates=4, on_track=(0, 1),
+            ),
+            Test(episodes=2, reference_episodes=2, recheck_episodes=2),
         ),
         Profile(
             "quick",
-            rollouts=150, steps=384,
-            vae_updates=1800, vae_batch=64, vae_learning_rate=1e-3,
-            hidden_size=256, mdn_updates=640, mdn_batch=16, sequence_length=128,
-            mdn_learning_rate=3e-3, mdn_seeds=1, mdn_wide=False, map_updates=600,
-            evolved=("none",), searched_on=(0,), lanes=32,
-            search=Search(12, 64, 2, 0.03, 80, validation_every=3, validation_tracks=16),
-            refined=(),
-            refinement=Search(4, 32, 4, 0.02, 100, validation_every=2, validation_tracks=16),
-            dreamt=("none",), dream_seeds=1, dream_temperatures=(),
-            dream=Search(
-                12, 64, 2, 0.03, 80, validation_every=4, validation_tracks=8, temperature=1.0,
+            Data(rollouts=150, steps=384),
+            VAEConfig(updates=1800, batch=64),
+            MDNRNNConfig(updates=640, batch=16, learning_rate=3e-3),
+            FeatureMapConfig(updates=600),
+            Evolution(
+                search=Search(12, 64, 2, 0.03, 80, validation_every=3, validation_tracks=16),
+                refinement=Search(4, 32, 4, 0.02, 100, validation_every=2, validation_tracks=16),
+                kinds=("plain",), searched_on=(0,), refined=(),
             ),
-            dream_rounds=0, round_rollouts=40, round_updates=160, woken=(),
-            test_episodes=16, reference_episodes=4,
+            Dreaming(
+                Search(
+                    12, 64, 2, 0.03, 80, validation_every=4, validation_tracks=8, temperature=1.0,
+                ),
+                kinds=("plain",), seeds=1, temperatures=(),
+                rounds=0, round_rollouts=40, round_updates=160, on_track=(),
+            ),
+            Test(episodes=16, reference_episodes=4),
         ),
         Profile(
             "paper",
-            rollouts=500, steps=384,
-            vae_updates=6000, vae_batch=64, vae_learning_rate=1e-3,
-            hidden_size=256, mdn_updates=2160, mdn_batch=40, sequence_length=128,
-            mdn_learning_rate=2e-3, mdn_seeds=3, mdn_wide=True, map_updates=2000,
-            evolved=MODELS, searched_on=(0, 0, 0, 1, 2), lanes=32,
-            search=Search(12, 64, 2, 0.03, 100, validation_every=3, validation_tracks=32),
-            refined=("none", "spatial"),
-            refinement=Search(
-                50, 64, 4, 0.02, 100, validation_every=5, validation_tracks=64,
-                hard_tracks=2, steering_noise=0.1, averaged=20,
+            Data(rollouts=500, steps=384),
+            VAEConfig(updates=6000, batch=64),
+            MDNRNNConfig(updates=2160, batch=40, learning_rate=2e-3, seeds=3, wide=True),
+            FeatureMapConfig(updates=2000),
+            Evolution(
+                search=Search(12, 64, 2, 0.03, 100, validation_every=3, validation_tracks=32),
+                refinement=Search(
+                    50, 64, 4, 0.02, 100, validation_every=5, validation_tracks=64,
+                    hard_tracks=2, steering_noise=0.1, averaged=20,
+                ),
+                kinds=tuple(kind for kind in SEEN if kind != "wide"),
+                searched_on=(0, 0, 0, 1, 2), refined=("plain", "spatial"),
             ),
-            dreamt=("none",), dream_seeds=3, dream_temperatures=(0.1, 0.5, 1.5),
-            dream=Search(
-                20, 64, 4, 0.03, 100, validation_every=5, validation_tracks=32, temperature=1.0,
+            Dreaming(
+                Search(
+                    20, 64, 4, 0.03, 100, validation_every=5, validation_tracks=32, temperature=1.0,
+                ),
+                kinds=("plain",), seeds=3, temperatures=(0.1, 0.5, 1.5),
+                rounds=3, round_rollouts=150, round_updates=540, on_track=(3,),
             ),
-            dream_rounds=3, round_rollouts=150, round_updates=540, woken=(3,),
-            test_episodes=100, reference_episodes=100, recheck_episodes=20,
+            Test(episodes=100, reference_episodes=100, recheck_episodes=20),
         ),
     )
 }  # fmt: skip
-
-
-def get_profile(name: "str | Profile") -> Profile:
-    """The profile of that name; a profile itself passes through. AwmError on an unknown name."""
-    if isinstance(name, Profile):
-        return name
-    if name not in PROFILES:
-        raise AwmError(f"There is no profile {name!r}. Choose one of: {', '.join(PROFILES)}.")
-    return PROFILES[name]
-
 
 # Track seeds. Every stage draws from a range of its own, so that no controller is ever
 # tested on a track that was trained on or selected on.
@@ -185,54 +307,3 @@ def track_seeds(first: int, count: int, offset: int = 0) -> list[int]:
             "Choose a smaller seed."
         )
     return list(range(first + offset, first + offset + count))
-
-
-# Places. AWM_ROOT moves the whole workspace, which is how tests leave the repository alone.
-
-
-def root() -> Path:
-    """The workspace: `AWM_ROOT`, or the checkout that holds this package, or the current folder."""
-    if "AWM_ROOT" in os.environ:
-        return Path(os.environ["AWM_ROOT"]).absolute()
-    checkout = Path(__file__).parent.parent
-    return checkout if (checkout / "pyproject.toml").exists() else Path.cwd()
-
-
-def data_dir(profile: "Profile | str") -> Path:
-    """Where a profile's rollouts, latents, models and logs live."""
-    return root() / "data" / get_profile(profile).folder
-
-
-def images_dir() -> Path:
-    """Where notebooks write the report's figures."""
-    return root() / "images"
-
-
-def report_dir() -> Path:
-    """Where the HTML report is written."""
-    return root() / "report"
-
-
-def pretrained_dir() -> Path:
-    """Small trained artefacts that are committed, one folder a profile."""
-    return root() / "data" / "pretrained"
-
-
-def artefact(profile: "Profile | str", name: str) -> Path:
-    """Where to read a stage's result: in `data/`, or else, where there is one, what is committed.
-
-    Committed results stand in only for a profile whose V is committed (of `quick` there are but
-    records, and it is trained from scratch), and not while everything is trained anew
-    (`AWM_RETRAIN`). Stages write to `data_dir` only.
-    """
-    profile = get_profile(profile)
-    own, committed = data_dir(profile) / name, pretrained_dir() / profile.folder / name
-    weights = pretrained_dir() / profile.name / "vae.safetensors"
-    if own.exists() or "AWM_RETRAIN" in os.environ or not weights.exists():
-        return own
-    return committed if committed.exists() else own
-
-
-def default_profile() -> str:
-    """`paper` once its results are committed, `quick` before that."""
-    return "paper" if (pretrained_dir() / "paper" / "evaluations").exists() else "quick"
