@@ -1,6 +1,6 @@
 """A dream that the reader of the report drives: what the page needs of V, M and C, in one bundle.
 
-`report_template/dream.js` computes with it what `VAE.decode`, `MDNRNN.step`, `MDNRNN.predict`,
+`templates/dream.js` computes with it what `VAE.decode`, `MDNRNN.step`, `MDNRNN.predict`,
 `Prediction.pick` and `controller.act` compute, and nothing else: whatever is the same at every step
 is folded into the weights here. A dream begins at a moment of a held-out episode, with M's memory
 of the real steps that led to it, so that the car is already driving.
@@ -8,25 +8,33 @@ of the real steps that led to it, so that the car is already driving.
 
 import base64
 import io
+import json
 from dataclasses import dataclass
 
 import numpy as np
 import torch
+from markupsafe import Markup
 from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
-from awm import controller, dataset, mdn_rnn, names, vae
-from awm.attention import MEMORY, FeatureAttention
-from awm.config import Profile, get_profile
-from awm.controller import Controller
+from awm import stages
+from awm.data import rollouts as data
+from awm.data.rollouts import Rollouts
 from awm.errors import AwmError
-from awm.mdn_rnn import MDNRNN
-from awm.vae import VAE
+from awm.evolution import agents
+from awm.ids import Agent, Memory
+from awm.models.attention import FeatureAttention
+from awm.models.controller import Controller
+from awm.models.mdn_rnn import MDNRNN
+from awm.models.vae import VAE
+from awm.report import page
+from awm.store import Workspace
+from awm.training import mdn_rnn, vae
 
 #: The Ms that dream on the page. Not the spatially attentive one: it looks at V's map of a frame,
 #: for which the page would have to carry V's encoder or a head that guesses the map.
-MODELS = ("none", "feature", "temporal")
+KINDS = ("plain", "feature", "temporal")
 
 #: Real steps by which M is led to the moment at which a dream begins. Fifty of them also see the
 #: camera come close, with which every episode opens.
@@ -49,52 +57,59 @@ class Start:
     step: int
 
 
-def absent(profile: Profile | str) -> str | None:
+def absent(ws: Workspace) -> str | None:
     """What a dream on the page lacks in this profile, as a sentence; None if it lacks nothing."""
-    profile = get_profile(profile)
-    if not vae.path_of(profile).exists():
+    if ws.find(stages.vae(ws.profile).name) is None:
         return "There is no dream to drive: V has not been trained in this profile."
-    if not any(mdn_rnn.path_of(profile, model).exists() for model in MODELS):
+    if not _trained(ws):
         return "There is no dream to drive: no M that can dream here has been trained."
     try:
-        dataset.open_rollouts(profile)
+        data.open_rollouts(ws)
     except AwmError as error:
         return f"A dream begins with a frame of a recorded episode. {error}"
     return None
 
 
-def bundle(profile: Profile | str) -> dict:
+def html(ws: Workspace) -> str:
+    """A dream that the reader drives, or a note on what it lacks."""
+    lack = absent(ws)
+    found = None if lack else bundle(ws)
+    return page.template("dream.html.j2").render(
+        lack=lack,
+        bundle=found,
+        kinds=KINDS,
+        trained={} if lack else {m["name"]: m for m in found["models"]},
+        data=Markup(json.dumps(found).replace("<", "\\u003c")),
+        script=page.asset("dream.js"),
+    )
+
+
+def bundle(ws: Workspace) -> dict:
     """Everything that `dream.js` needs, ready for JSON. AwmError as the loaders of its parts.
 
-    `models` (with the name of their `controller`, or None) and `starts` (with `label`, `origin` and
-    `frame`, a picture) are in the order in which they are offered; `arrays` and `data` are as
+    `models` (with the label of the agent that drives, or None) and `starts` (with `label`, `origin`
+    and `frame`, a picture) are in the order in which they are offered; `arrays` and `data` are as
     `pack` makes them.
     """
-    profile = get_profile(profile)
-    v, rollouts = vae.load(profile), dataset.open_rollouts(profile)
-    worlds = {
-        model: mdn_rnn.load(profile, model)
-        for model in MODELS
-        if mdn_rnn.path_of(profile, model).exists()
-    }
-    drivers = {model: _driver(profile, model) for model in worlds}
-    starts = choose_starts(rollouts)
+    v, rollouts = vae.load(ws), data.open_rollouts(ws)
+    ms = {kind: mdn_rnn.load(ws, Memory(kind)) for kind in _trained(ws)}
+    drivers = {kind: _driver(ws, kind) for kind in ms}
     arrays = decoder_arrays(v)
-    for model, m in worlds.items():
-        arrays |= {f"{model}.{name}": value for name, value in memory_arrays(m).items()}
-        if drivers[model]:
-            c = controller.load(profile, drivers[model])
-            arrays |= {f"{model}.{name}": value for name, value in driver_arrays(c).items()}
+    for kind, m in ms.items():
+        parts = memory_arrays(m)
+        if drivers[kind]:
+            parts |= driver_arrays(agents.load(ws, drivers[kind]))
+        arrays |= {f"{kind}.{name}": value for name, value in parts.items()}
     offered = []
-    for number, start in enumerate(starts):
+    for number, start in enumerate(choose_starts(rollouts)):
         episode = rollouts.episode(start.episode)
         begin = max(0, start.step - WARM_UP)
         z = torch.from_numpy(v.encode_frames(episode.frames[begin : start.step + 1])[0])
         actions = torch.from_numpy(episode.actions[begin : start.step])
         arrays[f"start{number}.z"] = z[-1]
-        for model, m in worlds.items():
+        for kind, m in ms.items():
             found = remembered(m, z[:-1], actions)
-            arrays |= {f"start{number}.{model}.{name}": value for name, value in found.items()}
+            arrays |= {f"start{number}.{kind}.{name}": value for name, value in found.items()}
         offered.append(
             {
                 "label": start.label,
@@ -102,29 +117,31 @@ def bundle(profile: Profile | str) -> dict:
                 "frame": _picture(episode.frames[start.step]),
             }
         )
+    shape = ws.profile.mdn_rnn
     return {
-        "z": profile.z_size,
-        "hidden": profile.hidden_size,
-        "mixtures": profile.mixtures,
-        "memory": MEMORY,
-        "models": [{"name": model, "controller": drivers[model]} for model in worlds],
+        "z": v.z_size,
+        "hidden": shape.hidden_size,
+        "mixtures": shape.mixtures,
+        "memory": shape.memory,
+        "models": [
+            {"name": kind, "controller": driver and driver.label}
+            for kind, driver in drivers.items()
+        ],
         "starts": offered,
         **pack(arrays),
     }
 
 
-def _driver(profile: Profile, model: str) -> str | None:
-    """The controller that drives a model's dream: the refined one where there is one.
-
-    One that was evolved on another training of M does not understand this one's h.
-    """
-    for name in (names.refined(model), model):
-        if controller.path_of(profile, name).exists():
-            return name if controller.load(profile, name).model == model else None
-    return None
+def _trained(ws: Workspace) -> list[str]:
+    """The kinds of M that can dream on the page."""
+    return [k for k in KINDS if ws.find(stages.mdn_rnn(ws.profile, Memory(k)).name)]
 
 
-# ---------------------------------------------------------------- weights
+def _driver(ws: Workspace, kind: str) -> Agent | None:
+    """The agent that drives a kind's dream: the refined one where there is one."""
+    first = Agent(Memory(kind))
+    found = (a for a in (first.refined(), first) if ws.find(stages.agent(ws.profile, a).name))
+    return next(found, None)
 
 
 def decoder_arrays(v: VAE) -> dict[str, Tensor]:
@@ -176,16 +193,13 @@ def driver_arrays(c: Controller) -> dict[str, Tensor]:
     return {"c.weight": layer[:, :-1], "c.bias": layer[:, -1]}
 
 
-# ---------------------------------------------------------------- where dreams begin
-
-
-def choose_starts(rollouts: dataset.Rollouts) -> list[Start]:
+def choose_starts(rollouts: Rollouts) -> list[Start]:
     """A few moments of the test episodes that differ: the start line, bends, speed, the grass.
 
     Episodes too short to hold any of the others offer the start line only.
     """
     columns = ("speed", "centre_distance", "wheels_on_road")
-    speed, distance, wheels = map(dataset.TELEMETRY.index, columns)
+    speed, distance, wheels = map(data.TELEMETRY.index, columns)
     telemetry = rollouts.column("telemetry")
     moments, kinds = [], []
     for episode in rollouts.indices("test"):
@@ -234,9 +248,6 @@ def _picture(frame: np.ndarray) -> str:
     return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
 
 
-# ---------------------------------------------------------------- packing
-
-
 def pack(arrays: dict[str, Tensor]) -> dict:
     """Named arrays as `arrays`, pairs of name and shape, and `data`: their values in that order.
 
@@ -250,18 +261,8 @@ def pack(arrays: dict[str, Tensor]) -> dict:
                 f"{name} of the dream on the page is not finite in float16: the training of its "
                 "model has diverged. Train it again."
             )
-    data = b"".join(part.tobytes() for part in parts.values())
+    values = b"".join(part.tobytes() for part in parts.values())
     return {
         "arrays": [[name, list(part.shape)] for name, part in parts.items()],
-        "data": base64.b64encode(data).decode(),
+        "data": base64.b64encode(values).decode(),
     }
-
-
-def unpack(packed: dict) -> dict[str, Tensor]:
-    """The arrays that `pack` packed, float32: what the page computes with."""
-    data, at, arrays = np.frombuffer(base64.b64decode(packed["data"]), "<f2"), 0, {}
-    for name, shape in packed["arrays"]:
-        size = int(np.prod(shape))
-        arrays[name] = torch.from_numpy(data[at : at + size].astype(np.float32).reshape(shape))
-        at += size
-    return arrays

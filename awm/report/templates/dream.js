@@ -349,7 +349,7 @@ const awmDream = (() => {
   function showAttention(weights) {
     const box = root.querySelector(".dream-attention");
     const kind = chosen().value;
-    box.hidden = kind === "none";
+    box.hidden = kind === "plain";
     if (box.hidden) return;
     box.querySelector("p").textContent = kind === "temporal"
       ? "What M attends to: its last 32 states, the latest at the right."
