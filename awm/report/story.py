@@ -1,0 +1,144 @@
+"""The story of the report: Markdown whose values are looked up, and what stands between the words.
+
+`templates/story.md` is plain text with named values, and its rule is simple: a paragraph (a list's
+item, a table) with a value that was not recorded is left out, and its section says once, in a note,
+what is missing. What a comparison proves is decided in `awm.study`, never here.
+"""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import jinja2
+import nbformat
+
+from awm import store
+from awm.errors import AwmError
+from awm.report import page
+from awm.report.page import TEMPLATES, Body, escape, fenced
+from awm.report.records import ABSENT, Value, maker
+from awm.store import Workspace
+
+_MARK = re.compile(ABSENT.format("([^\ue001]*)"))
+
+
+class Text(str):
+    """Markdown of ours; all other text that enters the story is shown as it is."""
+
+
+class Story:
+    """The functions that the story calls beside its values."""
+
+    def __init__(self, workspace: Workspace, executed: dict[str, Path]):
+        """`executed` are the notebooks that were, by name."""
+        self.workspace = workspace
+        self.executed = executed
+        captions = workspace.images / "captions.json"
+        self.captions = store.read_json(captions) if captions.exists() else {}
+        self.shown: set[str] = set()
+
+    def render(self, source: str, **values) -> Body:
+        """The story, from its Markdown and its values by name.
+
+        Raises:
+            AwmError: if it names a value or refers to a figure that does not exist.
+        """
+        environment = jinja2.Environment(
+            undefined=jinja2.StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+            finalize=_written,
+        )
+        functions = {
+            name: getattr(self, name) for name in ("figure", "table", "code", "notebook")
+        }
+        try:
+            text = environment.from_string(source).render(**functions, **values)
+        except jinja2.TemplateError as error:
+            raise AwmError(f"The story of the report cannot be told: {error}.") from error
+        return page.convert(self.prune(text), page.STORY, [self.workspace.images])
+
+    def figure(self, *names: str) -> Text:
+        """One figure, or several side by side, each with its number and caption."""
+        figures = "\n\n".join(self._figure(name) for name in names)
+        return Text(f"::: row\n{figures}\n:::" if len(names) > 1 else figures)
+
+    def _figure(self, name: str) -> str:
+        if name in self.shown:
+            raise AwmError(f"The story shows {name!r} twice. Refer to it as @fig-{name} instead.")
+        self.shown.add(name)
+        found = (name + suffix for suffix in (".gif", ".png", ".svg", ".jpg"))
+        file = next((file for file in found if (self.workspace.images / file).exists()), None)
+        if file is None:
+            return (
+                f"::: {{#fig-{name} .absent}}\nThere is no picture `{name}` yet: "
+                f"{self.notebook(maker(name))} draws it.\n:::"
+            )
+        words = self.captions.get(name, {})
+        caption = words.get("caption") or name.replace("_", " ")
+        alt = (words.get("alt") or caption).replace("\\", "\\\\").replace('"', '\\"')
+        return f'![{_caption(caption)}]({file}){{#fig-{name} alt="{alt}"}}'
+
+    def table(self, name: str, caption: str, header: Sequence, rows: Sequence[Sequence]) -> Text:
+        """A numbered table; without rows it counts as a value that was not recorded."""
+        if not rows:
+            return Text(f"{ABSENT.format('')}{{#tbl-{name}}}")
+        lines = [header, ["---"] * len(header), *rows]
+        text = "\n".join("| " + " | ".join(map(_cell, line)) + " |" for line in lines)
+        return Text(f"{text}\n\n: {_written(caption)} {{#tbl-{name}}}")
+
+    def code(self, notebook: str, tag: str) -> Text:
+        """The cells of an executed notebook that carry a tag, folded."""
+        path = self.executed.get(notebook)
+        if path is None:
+            why = f"notebook {notebook} has not been run in this profile"
+            return Text(f"::: note\nThe code would stand here, but {escape(why)}.\n:::")
+        cells = nbformat.read(path, as_version=4).cells
+        found = [c.source for c in cells if tag in c.metadata.get("tags", ())]
+        if not found:
+            why = f"notebook {notebook} has no cell tagged “{tag}”"
+            return Text(f"::: note\nThe code would stand here, but {escape(why)}.\n:::")
+        name = notebook.replace("_", " ")
+        blocks = "\n\n".join(map(fenced, found))
+        link = f"From [notebook {name}]({notebook}.html)."
+        return Text(f'::: {{.fold from="from {name}"}}\n{blocks}\n\n{link}\n:::')
+
+    def notebook(self, name: str) -> Text:
+        """A notebook's name, linked to its page when there is one."""
+        label = f"notebook {name[:2]}"
+        return Text(f"[{label}]({name}.html)" if name in self.executed else label)
+
+    def prune(self, text: str) -> str:
+        """Leave out what needs a value that is not there, and say so at the end of the section."""
+        sections = re.split(r"(?m)^(?=#{1,6} )", text)
+        lost = set(re.findall(r"\{#(tbl-\w+)\}", "".join(filter(_MARK.search, _blocks(text)))))
+        needs_lost = re.compile("|".join(rf"@{name}\b" for name in lost) or r"(?!)")
+        pruned = []
+        for section in sections:
+            kept, missing = [], set()
+            for block in _blocks(section):
+                found = _MARK.findall(block)
+                missing.update(origin.partition(":")[0] for origin in found)
+                if not found and not needs_lost.search(block):
+                    kept.append(block)
+            names = sorted(missing - {""})
+            if names:
+                made = ", ".join(f"`{n}` ({self.notebook(maker(n))})" for n in names)
+                kept.append(f"\n\n::: note\nNot in this profile yet: {made}.\n:::\n\n")
+            pruned.append("".join(kept))
+        return "".join(pruned)
+
+
+def _blocks(text: str) -> list[str]:
+    """Paragraphs, items of lists and tables with their captions, each with the blanks after it."""
+    return re.findall(r".+?(?:\n(?=- )|\n\s*\n(?!: )|\Z)", text, re.S)
+
+
+def _written(value) -> str:
+    """A value as Markdown."""
+    return str(value) if isinstance(value, Text | Value) else escape(value)
+
+
+def _cell(value) -> str:
+    text = _written(value)
+    return "–" if _MARK.search(text) else text

@@ -1,0 +1,158 @@
+-- What pandoc does not do by itself, for the story and for executed notebooks alike: figures and
+-- tables are numbered and can be referred to as in Quarto (@fig-routes, @tbl-rewards), code is
+-- folded, pictures are embedded, and nothing gets through that a page would run or fetch.
+
+local count, labels = {Figure = 0, Table = 0}, {}
+
+local function numbered(id, blocks)
+  local kind = id:match("^fig%-") and "Figure" or id:match("^tbl%-") and "Table"
+  if not kind then return end
+  count[kind] = count[kind] + 1
+  labels[id] = kind .. "\u{a0}" .. count[kind]
+  if #blocks == 0 then blocks:insert(pandoc.Plain {}) end
+  local label = pandoc.Strong {kind .. " " .. count[kind] .. "."}
+  blocks[1].content = pandoc.Inlines {label, pandoc.Space()} .. blocks[1].content
+end
+
+-- A region of its own that scrolls, and can be reached by keyboard, on a narrow screen.
+local function scrolling(table)
+  local named = table.caption.long[1] and pandoc.utils.stringify(table.caption.long) or "Table"
+  return pandoc.Div(table, {class = "table", tabindex = "0", role = "region",
+                            ["aria-label"] = named})
+end
+
+local function folded(code, title)
+  return {
+    pandoc.RawBlock("html", '<details class="code"><summary>'),
+    pandoc.Plain {pandoc.Span("Code", {class = "label"}), pandoc.Space(), title},
+    pandoc.RawBlock("html", "</summary>"), code, pandoc.RawBlock("html", "</details>"),
+  }
+end
+
+local function first_line(code) return pandoc.Code(code.text:match("%S[^\n]*") or "") end
+
+-- What is left of an element's attributes. Values of the story are Markdown, outputs of cells are
+-- HTML, and neither may bring an event handler or a style.
+local harmless = {title = true, alt = true, width = true, from = true, tags = true}
+
+local function bare(element)
+  for name in pairs(element.attributes) do
+    if not harmless[name] then element.attributes[name] = nil end
+  end
+  return element
+end
+
+local function bare_table(t)
+  local parts = pandoc.List {t.head.rows, t.foot.rows}
+  for _, body in ipairs(t.bodies) do parts:extend {body.head, body.body} end
+  for _, rows in ipairs(parts) do
+    for _, row in ipairs(rows) do
+      bare(row)
+      for _, cell in ipairs(row.cells) do bare(cell) end
+    end
+  end
+  return bare(t)
+end
+
+-- Of an output that can be shown in several ways, the best that needs no kernel, as a widget does.
+local function best(div)
+  if not div.classes:includes("display_data") and not div.classes:includes("execute_result") then
+    return
+  end
+  local has_widget, found = false, {}
+  for _, block in ipairs(div.content) do
+    local is_widget = block.t == "CodeBlock" and block.classes:includes("json")
+    has_widget = has_widget or is_widget
+    if not is_widget then found[block.t] = found[block.t] or block end
+  end
+  return pandoc.Div(found.RawBlock or found.Para or not has_widget and found.CodeBlock or {},
+                    div.attr)
+end
+
+-- HTML and Markdown from an output, as far as pandoc understands it: neither scripts nor frames.
+local function understood(raw)
+  -- The reader would fetch what a frame names; the empty list of files keeps it from all others.
+  local text = raw.text:gsub("</?[iI][fF][rR][aA][mM][eE][^>]*>", "")
+  return pandoc.read(text, raw.format, nil, {}).blocks
+end
+
+local function embedded(image)
+  if not image.src:match("^data:image/") then
+    local ok, kind, content = false, nil, nil
+    if not image.src:match("^%a[%w+.-]*:") then
+      ok, kind, content = pcall(pandoc.mediabag.fetch, image.src)
+    end
+    if not ok or not content then
+      return pandoc.Span("[picture " .. image.src .. " is not here]", {class = "missing"})
+    end
+    image.src = pandoc.mediabag.make_data_uri(kind, content)
+  end
+  local alt = image.attributes.alt or pandoc.utils.stringify(image.caption)
+  image.attributes = {alt = alt ~= "" and alt or "Output of the cell above",
+                      width = image.attributes.width}
+  return image
+end
+
+local function cell(div)
+  if not div.classes:includes("code") then return div.content end
+  local shown = pandoc.Blocks {}
+  for position, block in ipairs(div.content) do
+    if position > 1 then
+      shown:insert(block)
+    elseif block.text:match("%S") and not (div.attributes.tags or ""):match('"hide"') then
+      shown:extend(folded(block, first_line(block)))
+    end
+  end
+  return pandoc.Div(shown, {class = "cell"})
+end
+
+return {
+  {Div = best},
+  {RawBlock = understood, RawInline = function() return {} end},
+  {
+    CodeBlock = function(code)
+      code.text = code.text:gsub("\27%[[%d;]*%a", "")  -- a terminal's colours
+      return bare(code)
+    end,
+    Span = bare, Code = bare, Link = bare, Header = bare, Div = bare,
+    Figure = bare, Table = bare_table,
+  },
+  {
+    Image = embedded,
+    Link = function(link)
+      if link.target:match("^%a[%w+.-]*:") and not link.target:match("^https?:") then
+        return link.content
+      end
+    end,
+    Header = function(header)
+      header.content:insert(pandoc.Link("#", "#" .. header.identifier, "",
+        {class = "anchor", ["aria-label"] = "Link to this section"}))
+      return header
+    end,
+    Figure = function(figure)
+      numbered(figure.identifier, figure.caption.long)
+      return figure
+    end,
+    Table = function(table)
+      numbered(table.identifier, table.caption.long)
+      return scrolling(table)
+    end,
+    Div = function(div)
+      if div.classes:includes("absent") then numbered(div.identifier, div.content) end
+      if div.classes:includes("cell") then return cell(div) end
+      if div.classes:includes("fold") then
+        return folded(div, pandoc.Str("from " .. div.attributes.from))
+      end
+      return div
+    end,
+  },
+  {
+    Cite = function(cite)
+      local id = cite.citations[1].id
+      if labels[id] then return pandoc.Link(labels[id], "#" .. id) end
+      if id:match("^fig%-") or id:match("^tbl%-") then
+        pandoc.log.warn("The story refers to " .. id .. ", which it does not show.")
+      end
+    end,
+  },
+}
