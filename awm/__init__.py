@@ -2,9 +2,9 @@
 
 import gymnasium
 
-from awm.sim import MAX_EPISODE_STEPS, register_environments
+from awm.racing import MAX_EPISODE_STEPS, register_environments
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 DREAM = "awm/DreamCarRacing-v0"
 
@@ -12,7 +12,7 @@ register_environments()
 if DREAM not in gymnasium.registry:
     gymnasium.register(
         DREAM,
-        "awm.dream_env:DreamCarRacing",
-        vector_entry_point="awm.dream_env:DreamVectorEnv",
+        "awm.worlds.environments:DreamCarRacing",
+        vector_entry_point="awm.worlds.environments:DreamVectorEnv",
         max_episode_steps=MAX_EPISODE_STEPS,
     )

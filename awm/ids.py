@@ -61,6 +61,9 @@ class Memory:
         return _LABELS[self.kind] + seed + (f", round {self.round}" if self.round else "")
 
 
+#: The first training of the plain M.
+PLAIN = Memory()
+
 Found = Literal["track", "dream", "refined"]
 
 
@@ -72,7 +75,7 @@ class Agent:
         AwmError: for what no search leads to, such as a refinement of nothing.
     """
 
-    memory: Memory = Memory()
+    memory: Memory = PLAIN
     found: Found = "track"
     seed: int = 0  #: of its searches
     temperature: float | None = None  #: of the dream; None is the profile's
@@ -88,8 +91,12 @@ class Agent:
             raise AwmError("A dream needs an M, and begins at zero.")
         if self.temperature is not None and not (dreams and 0 < self.temperature < 100):
             raise AwmError("Only a dream has a temperature, and it lies between 0 and 100.")
-        if self.found == "refined" and not parent or self.found == "track" and parent and (
-            parent.found != "dream"
+        if (
+            self.found == "refined"
+            and not parent
+            or self.found == "track"
+            and parent
+            and (parent.found != "dream")
         ):
             raise AwmError("Refine an agent, or go on on the track from one of a dream.")
         if self.seed < 0:

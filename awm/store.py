@@ -174,9 +174,11 @@ class Workspace:
             if not path.exists():
                 continue
             if not (place / name).exists():
-                raise AwmError(f"{path} has lost its manifest, {name}. Move it away. {stage.remedy}")
+                raise AwmError(
+                    f"{path} has lost its manifest, {name}. Move it away. {stage.remedy}"
+                )
             found = read_json(place / name)
-            differs = self._differences(found, stage)
+            differs = self.differences(found, stage)
             if not differs:
                 return found
             if place == self.own:
@@ -187,7 +189,7 @@ class Workspace:
             _say_once(f"note: {path} was made {differs}; it is not used.")
         return None
 
-    def _differences(self, found: dict, stage: Stage) -> str:
+    def differences(self, found: dict, stage: Stage) -> str:
         """What a result was made with that is not what the stage asks for; empty if it fits."""
         before, now = found.get("settings", {}), _plain(stage.settings)
         changed = [

@@ -2,21 +2,12 @@
 
 A driver is told when an episode begins and then asked for one action a step, given the simulator
 and its frame. Those here ignore the frame; the scripted ones read the track from the simulator:
-they make data, they are not agents. An agent that sees only frames is `awm.rollout.AgentDriver`.
+they make data, they are not agents. An agent is `awm.worlds.track.AgentDriver`.
 """
 
 import math
 
 import numpy as np
-
-#: The share of episodes that each behaviour policy drives, in the order of collection.
-MIXTURE = {
-    "random": 0.05,  # a new random action every step: the paper's data
-    "walk": 0.1,  # smooth random walks: leave the road, spin, stand still
-    "scripted": 0.25,  # follows the road
-    "noisy": 0.35,  # follows the road at many speeds, disturbed: slides, recoveries, grass
-    "reckless": 0.25,  # too fast for the bends: spins, wrong ways, returns at speed
-}
 
 
 class RandomDriver:
@@ -146,23 +137,23 @@ class RecklessDriver:
 
 
 DRIVERS = {
-    "random": RandomDriver,
-    "walk": WalkDriver,
-    "scripted": ScriptedDriver,
-    "noisy": NoisyDriver,
-    "reckless": RecklessDriver,
+    "random": RandomDriver,  # a new random action every step: the paper's data
+    "walk": WalkDriver,  # smooth random walks: leave the road, spin, stand still
+    "scripted": ScriptedDriver,  # follows the road
+    "noisy": NoisyDriver,  # follows the road at many speeds, disturbed: slides, recoveries, grass
+    "reckless": RecklessDriver,  # too fast for the bends: spins, wrong ways, returns at speed
 }
 
 
-def assign(episodes: int) -> list[str]:
-    """The driver's name for each of `episodes` episodes, in the shares of `MIXTURE`.
+def assign(episodes: int, shares: dict[str, float]) -> list[str]:
+    """The driver's name for each of `episodes` episodes, in the given shares.
 
     Interleaved, so that every contiguous part of the data holds the same mixture.
     """
-    owed = dict.fromkeys(MIXTURE, 0.0)
+    owed = dict.fromkeys(shares, 0.0)
     names = []
     for _ in range(episodes):
-        for name, share in MIXTURE.items():
+        for name, share in shares.items():
             owed[name] += share
         names.append(max(owed, key=owed.get))
         owed[names[-1]] -= 1

@@ -1,4 +1,4 @@
-"""Rollouts on disk: one compressed Zarr store a profile, one chunk an episode.
+"""Rollouts on disk: one compressed Zarr store, one chunk an episode.
 
 Arrays `[episode, time, ...]`, padded to the longest possible episode:
 
@@ -12,9 +12,8 @@ so a killed collection goes on where it was. Nothing here needs the whole store 
 """
 
 import time
-import warnings
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
 from zlib import crc32
@@ -24,16 +23,15 @@ import zarr
 from tqdm.auto import tqdm
 from zarr.codecs import BloscCodec
 
-from awm import config, provenance
-from awm.config import Profile, get_profile
-from awm.drivers import DRIVERS, assign
+from awm import config, stages, store
+from awm.data.drivers import DRIVERS, assign
 from awm.errors import AwmError
+from awm.ids import PLAIN, Memory
+from awm.racing.car_racing import FastCarRacing
+from awm.store import Stage, Workspace
 
 #: Columns of `telemetry`: units of the world (a tile is 3.5 long), units/s, radians.
 TELEMETRY = ("x", "y", "speed", "steering_angle", "centre_distance", "wheels_on_road")
-
-#: What of a profile decides the rollouts; a store made with other values is another store.
-_KEYS = ("rollouts", "steps", "seed", "validation_share")
 
 
 @dataclass(frozen=True)
@@ -50,186 +48,146 @@ class Episode:
 
 
 class Rollouts:
-    """A finished store, opened for reading."""
+    """Finished stores, opened for reading: their episodes one store after the other."""
 
-    def __init__(self, path: Path):
-        self.path = path
-        self._group = zarr.open_group(path, mode="r")
-        self.lengths = self._group["lengths"][:]
-        self.seeds = self._group["seeds"][:]
-        self.drivers = list(self._group.attrs["drivers"])
-        self.hash = self._group.attrs["hash"]
-        self._checksums = self._group["checksums"][:]
-        self._splits = {k: np.array(v) for k, v in self._group.attrs["splits"].items()}
+    def __init__(self, paths: list[Path]):
+        groups = [zarr.open_group(path, mode="r") for path in paths]
+        self.lengths = np.concatenate([group["lengths"][:] for group in groups])
+        self.seeds = np.concatenate([group["seeds"][:] for group in groups])
+        self.drivers = [name for group in groups for name in group.attrs["drivers"]]
+        self._checksums = np.concatenate([group["checksums"][:] for group in groups])
+        self._places = [
+            (path, group, i)
+            for path, group in zip(paths, groups, strict=True)
+            for i in range(group["lengths"].shape[0])
+        ]
+        self._splits: dict[str, list[int]] = {}
+        first = 0
+        for group in groups:
+            for split, indices in group.attrs["splits"].items():
+                self._splits.setdefault(split, []).extend(first + i for i in indices)
+            first += group["lengths"].shape[0]
 
     def __len__(self) -> int:
         return len(self.lengths)
 
     def indices(self, split: str) -> np.ndarray:
         """Episode numbers of `"train"`, `"validation"` or `"test"`."""
-        return self._splits[split]
+        return np.array(self._splits[split])
 
     def episode(self, index: int) -> Episode:
         """Read one episode, without its padding. AwmError if it is damaged on disk."""
-        length = int(self.lengths[index])
-        read = {name: self._read(name, index)[:length] for name in ("actions", "rewards")}
-        frames = self._read("frames", index)[: length + 1]
+        frames = self.read("frames", index)
         if crc32(frames) != self._checksums[index]:
             raise self._damaged("frames", index)
+        columns = ("actions", "rewards", "terminated", "telemetry")
         return Episode(
-            frames=frames,
-            **read,
-            terminated=self._read("terminated", index)[:length],
-            telemetry=self._read("telemetry", index)[: length + 1],
+            frames,
+            *(self.read(name, index) for name in columns),
             seed=int(self.seeds[index]),
             driver=self.drivers[index],
         )
 
-    def column(self, name: str) -> list[np.ndarray]:
-        """One small array (`actions`, `rewards`, `telemetry`) of every episode, unpadded."""
-        extra = int(name == "telemetry")
-        values = self._group[name][:]
-        return [values[i, : n + extra] for i, n in enumerate(self.lengths)]
-
-    def _read(self, name: str, index: int) -> np.ndarray:
+    def read(self, name: str, index: int) -> np.ndarray:
+        """One array of one episode, without its padding. AwmError if it is damaged on disk."""
+        _, group, place = self._places[index]
+        length = int(self.lengths[index]) + (name in ("frames", "telemetry"))
         try:
-            return self._group[name][index]
+            return group[name][place][:length]
         except Exception as error:  # the codecs raise whatever they like
             raise self._damaged(name, index) from error
 
+    def column(self, name: str) -> list[np.ndarray]:
+        """One small array (`actions`, `rewards`, ...) of every episode, without padding."""
+        return [self.read(name, i) for i in range(len(self))]
+
     def _damaged(self, name: str, index: int) -> AwmError:
         return AwmError(
-            f"{self.path}: {name} of episode {index} are damaged or missing. "
+            f"{self._places[index][0]}: {name} of episode {index} are damaged or missing. "
             "Move the store away and run `awm collect` again."
         )
 
 
-class JoinedRollouts:
-    """Several stores, read as one: their episodes one store after the other."""
-
-    def __init__(self, parts: list[Rollouts]):
-        self.parts = parts
-        self.lengths = np.concatenate([part.lengths for part in parts])
-        self.seeds = np.concatenate([part.seeds for part in parts])
-        self.drivers = [name for part in parts for name in part.drivers]
-        self.hash = "+".join(part.hash for part in parts)
-        self._first = np.cumsum([0, *map(len, parts)])
-
-    def __len__(self) -> int:
-        return len(self.lengths)
-
-    def indices(self, split: str) -> np.ndarray:
-        """As `Rollouts.indices`: what is held out in its store is held out here."""
-        pairs = zip(self.parts, self._first[:-1], strict=True)
-        return np.concatenate([part.indices(split) + first for part, first in pairs])
-
-    def episode(self, index: int) -> Episode:
-        """As `Rollouts.episode`."""
-        part = int(np.searchsorted(self._first, index, side="right")) - 1
-        return self.parts[part].episode(int(index - self._first[part]))
-
-    def column(self, name: str) -> list[np.ndarray]:
-        """As `Rollouts.column`."""
-        return [values for part in self.parts for values in part.column(name)]
-
-
-def path_of(profile: Profile) -> Path:
-    """Where a profile's rollouts lie; in a round of iterative training, those of the round."""
-    return config.data_dir(profile) / "rollouts.zarr"
-
-
-def open_rollouts(profile: Profile | str) -> Rollouts | JoinedRollouts:
-    """The finished rollouts of a profile; in a round, joined to those of the rounds before.
+def open_rollouts(ws: Workspace, memory: Memory = PLAIN) -> Rollouts:
+    """The finished rollouts that a memory learns from, of all rounds until its own.
 
     Raises:
-        AwmError: if there are none, they are unfinished, damaged, or of another configuration.
+        AwmError: if they are missing, unfinished, damaged, or of other settings.
     """
-    profile = get_profile(profile)
-    if profile.round:
-        return JoinedRollouts([_open(each) for each in _rounds(profile)])
-    return _open(profile)
+    return Rollouts([_finished(ws, stage) for stage in stages.recorded(ws.profile, memory)])
 
 
-def _rounds(profile: Profile) -> list[Profile]:
-    return [replace(profile, round=n) for n in range(profile.round + 1)]
-
-
-def _open(profile: Profile) -> Rollouts:
-    path = path_of(profile)
-    remedy = f"Run `awm collect --profile {profile.name}` or notebook 01."
+def _finished(ws: Workspace, stage: Stage) -> Path:
+    path = ws.own / stage.name
     if not path.exists():
-        raise AwmError(f"There are no rollouts at {path}. {remedy}")
-    attributes = _attributes(path)
-    _check_profile(attributes, profile, path)
-    if "hash" not in attributes:
-        raise AwmError(f"The rollouts at {path} are not finished. {remedy} It goes on from there.")
-    return Rollouts(path)
+        raise AwmError(f"There are no rollouts at {path}. {stage.remedy}")
+    if not path.with_suffix(".json").exists():
+        _check(path, stage)
+        raise AwmError(
+            f"The rollouts at {path} are not finished. {stage.remedy} It goes on from there."
+        )
+    ws.manifest(stage)
+    return path
 
 
-def collect(
-    profile: Profile | str, workers: int | None = None, drivers=None, path=None, agent=None
-) -> Rollouts:
-    """Let drivers drive and store what happens; returns at once if the store is complete.
+def collect(ws: Workspace, workers: int | None = None) -> Rollouts:
+    """Let the drivers of the profile drive; returns at once if that has been done."""
+    data = ws.profile.data
+    names = assign(data.rollouts, dict(data.drivers))
+    drivers = [DRIVERS[name]() for name in names]
+    record(ws, stages.rollouts(ws.profile), names, drivers, workers=workers)
+    return open_rollouts(ws)
+
+
+def record(
+    ws: Workspace,
+    stage: Stage,
+    names: list[str],
+    drivers: list,
+    offset: int = 0,
+    workers: int | None = None,
+) -> None:
+    """Let drivers drive and store what happens; goes on with a store that is unfinished.
 
     Args:
-        profile: how many episodes of how many steps.
+        drivers: one an episode, objects with `reset(env, rng)` and `act(env, frame)` that can be
+            pickled, and the `names` they are recorded under.
+        offset: of the tracks' seeds, among those of data.
         workers: processes; by default one a core.
-        drivers: one driver an episode, objects with `reset(env, rng)` and `act(env, frame)` that
-            can be pickled; by default the mixture of `awm.drivers`.
-        path: where to store; by default the profile's own place.
-        agent: the hash of the controller that drives, if one does; a store of another is refused.
     """
-    profile = get_profile(profile)
-    path = Path(path or path_of(profile))
-    if drivers is None:
-        drivers = [DRIVERS[name]() for name in assign(profile.rollouts)]
-    names = [_name(driver) for driver in drivers]
-    group = _open_for_writing(profile, path, names, agent)
-    if "hash" not in group.attrs or not path.with_suffix(".json").exists():
-        missing = [int(i) for i in np.flatnonzero(group["lengths"][:] < 0)]
-        started = time.perf_counter()
-        try:
-            _drive_all(profile, path, group, drivers, missing, workers)
-        finally:
-            seconds = group.attrs["wall_time_s"] + time.perf_counter() - started
-            group.attrs["wall_time_s"] = round(seconds, 1)
-        lengths, checksums = group["lengths"][:], group["checksums"][:]
-        group.attrs["hash"] = f"{crc32(checksums.tobytes() + lengths.tobytes()):08x}"
-        provenance.write_json(
-            path.with_suffix(".json"),
-            provenance.record(
-                profile,
-                wall_time_s=group.attrs["wall_time_s"],
-                seeds=[int(s) for s in group["seeds"][:]],
-                drivers=names,
-                agent=agent,
-                frames=int((lengths + 1).sum()),
-                hash=group.attrs["hash"],
-            ),
-        )
-    return Rollouts(path)
-
-
-def _name(driver) -> str:
-    return type(driver).__name__.removesuffix("Driver").lower()
-
-
-def _attributes(path: Path) -> dict:
+    path = ws.own / stage.name
+    group = _open_for_writing(ws, stage, names, offset)
+    if path.with_suffix(".json").exists():
+        ws.manifest(stage)
+        return
+    missing = [int(i) for i in np.flatnonzero(group["lengths"][:] < 0)]
+    started = time.perf_counter()
     try:
-        return dict(zarr.open_group(path, mode="r").attrs)
+        _drive_all(path, group, drivers, missing, workers)
+    finally:
+        seconds = group.attrs["wall_time_s"] + time.perf_counter() - started
+        group.attrs["wall_time_s"] = round(seconds, 1)
+    lengths, checksums = group["lengths"][:], group["checksums"][:]
+    manifest = ws.describe(
+        stage,
+        content=f"{crc32(checksums.tobytes() + lengths.tobytes()):08x}",
+        wall_time_s=group.attrs["wall_time_s"],
+        seeds=group["seeds"][:].tolist(),
+        drivers=names,
+        frames=int((lengths + 1).sum()),
+    )
+    store.write_json(path.with_suffix(".json"), manifest)
+
+
+def _check(path: Path, stage: Stage) -> None:
+    try:
+        key = zarr.open_group(path, mode="r").attrs.get("key")
     except Exception as error:
+        raise AwmError(f"{path} is no store that can be read ({error}). Move it away.") from error
+    if key != stage.key:
         raise AwmError(
-            f"{path} is not a store of rollouts that can be read ({error}). Move it away."
-        ) from error
-
-
-def _check_profile(attributes: dict, profile: Profile, path: Path) -> None:
-    expected = {key: asdict(profile)[key] for key in _KEYS}
-    found = {key: attributes.get("config", {}).get(key) for key in _KEYS}
-    if found != expected:
-        raise AwmError(
-            f"The rollouts at {path} were made with {found}, profile {profile.name!r} asks for "
-            f"{expected}. Move them away, or choose the profile that they belong to."
+            f"The rollouts at {path} were begun with other settings. Move them away, or work in a "
+            "profile with a name of its own."
         )
 
 
@@ -238,63 +196,46 @@ def _split(count: int, share: float) -> dict[str, list[int]]:
     order = np.random.default_rng(count).permutation(count)
     held = max(1, round(share * count))
     parts = np.split(order, [held, 2 * held])
-    return {
-        name: sorted(int(i) for i in part)
-        for name, part in zip(("validation", "test", "train"), parts, strict=True)
-    }
+    names = ("validation", "test", "train")
+    return {name: sorted(part.tolist()) for name, part in zip(names, parts, strict=True)}
 
 
-def _open_for_writing(profile: Profile, path: Path, names: list[str], agent: str | None = None):
+def _open_for_writing(ws: Workspace, stage: Stage, names: list[str], offset: int):
+    path = ws.own / stage.name
     if path.exists():
-        attributes = _attributes(path)
-        _check_profile(attributes, profile, path)
-        if (attributes.get("drivers"), attributes.get("agent")) != (names, agent):
-            raise AwmError(f"The rollouts at {path} are of other drivers. Move them away.")
+        _check(path, stage)
         return zarr.open_group(path, mode="r+")
-    count, steps = len(names), profile.steps
+    count, steps = len(names), ws.profile.data.steps
     # Built beside its place and moved there: a store that exists has all its arrays.
     new = path.with_name(f".{path.name}.new")
     group = zarr.open_group(new, mode="w")
     compressor = BloscCodec(cname="zstd", clevel=3, shuffle="noshuffle")
-
-    def episodes(name, shape, dtype):
+    for name, shape, dtype in (
+        ("frames", (steps + 1, 64, 64, 3), "uint8"),
+        ("actions", (steps, 3), "float32"),
+        ("rewards", (steps,), "float32"),
+        ("terminated", (steps,), "bool"),
+        ("telemetry", (steps + 1, len(TELEMETRY)), "float32"),
+    ):
         group.create_array(
             name, shape=(count, *shape), chunks=(1, *shape), dtype=dtype, compressors=[compressor]
         )
-
-    episodes("frames", (steps + 1, 64, 64, 3), "uint8")
-    episodes("actions", (steps, 3), "float32")
-    episodes("rewards", (steps,), "float32")
-    episodes("terminated", (steps,), "bool")
-    episodes("telemetry", (steps + 1, len(TELEMETRY)), "float32")
     for name, dtype, fill in (("lengths", "int32", -1), ("checksums", "uint32", 0)):
         group.create_array(name, shape=(count,), chunks=(count,), dtype=dtype, fill_value=fill)
-    # A round's tracks are new ones.
-    offset = profile.seed * count + profile.round * 1_000_000
-    seeds = np.array(config.track_seeds(config.DATA_SEEDS, count, offset))
+    seeds = np.array(config.track_seeds(config.DATA_SEEDS, count, ws.profile.seed * count + offset))
     group.create_array("seeds", data=seeds, chunks=(count,))
-    group.attrs.update(
-        profile=profile.name,
-        config=asdict(profile),
-        drivers=names,
-        agent=agent,
-        splits=_split(count, profile.validation_share),
-        wall_time_s=0.0,
-        **provenance.commit(),
-    )
+    splits = _split(count, ws.profile.data.validation_share)
+    group.attrs.update(key=stage.key, drivers=names, splits=splits, wall_time_s=0.0)
     new.rename(path)
     return zarr.open_group(path, mode="r+")
 
 
-def _drive_all(profile, path, group, drivers, missing, workers) -> None:
+def _drive_all(path: Path, group, drivers: list, missing: list[int], workers) -> None:
     seeds = group["seeds"][:]
     bar = tqdm(total=len(seeds), initial=len(seeds) - len(missing), unit="episode", desc="rollouts")
     # Spawned, not forked: forking a process that has run torch or numba threads can hang.
     with bar, ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        jobs = [
-            pool.submit(_drive_one, path, i, drivers[i], int(seeds[i]), profile.steps)
-            for i in missing
-        ]
+        jobs = [pool.submit(_drive_one, path, i, drivers[i], int(seeds[i])) for i in missing]
         try:
             for job in as_completed(jobs):
                 index, length, checksum = job.result()
@@ -320,123 +261,28 @@ def _telemetry(env) -> tuple[float, ...]:
     )
 
 
-def _drive_one(path: Path, index: int, driver, seed: int, steps: int) -> tuple[int, int, int]:
+def _drive_one(path: Path, index: int, driver, seed: int) -> tuple[int, int, int]:
     """Drive one episode and write its chunks; returns (index, length, checksum of frames)."""
-    import gymnasium
-
-    import awm.sim
-
-    awm.sim.register_environments()
-    env = gymnasium.make(awm.sim.FAST).unwrapped
+    group = zarr.open_group(path, mode="r+")
+    env = FastCarRacing()
     frame, _ = env.reset(seed=seed)
     driver.reset(env, np.random.default_rng(seed))
-    frames, telemetry, actions, rewards, terminations = [frame], [_telemetry(env)], [], [], []
-    for _ in range(steps):
+    columns = {"frames": [frame], "telemetry": [_telemetry(env)]}
+    columns |= {"actions": [], "rewards": [], "terminated": []}
+    for _ in range(group["actions"].shape[1]):
         action = driver.act(env, frame)
         frame, reward, terminated, _, _ = env.step(action)
-        frames.append(frame)
-        telemetry.append(_telemetry(env))
-        actions.append(action)
-        rewards.append(reward)
-        terminations.append(terminated)
+        step = (frame, _telemetry(env), action, reward, terminated)
+        for column, value in zip(columns.values(), step, strict=True):
+            column.append(value)
         if terminated:
             break
-    length = len(actions)
-    group = zarr.open_group(path, mode="r+")
-    columns = {
-        "actions": actions,
-        "rewards": rewards,
-        "terminated": terminations,
-        "telemetry": telemetry,
-        "frames": frames,
-    }
     for name, column in columns.items():
         array = group[name]
         padded = np.zeros(array.shape[1:], array.dtype)
         padded[: len(column)] = column
         array[index] = padded
-    return index, length, crc32(np.stack(frames))
-
-
-class Latents:
-    """V's view of the rollouts: `mu`, `logvar` `[N, T+1, 32]` and the third convolution's maps.
-
-    `mu` and `logvar` are read into memory (a few dozen MB); the maps stay on disk, float16
-    `[N, T+1, 36, 128]`, one chunk an episode.
-    """
-
-    def __init__(self, path: Path):
-        group = zarr.open_group(path, mode="r")
-        self.mu = group["mu"][:]
-        self.logvar = group["logvar"][:]
-        self.maps = group["maps"]
-
-
-class JoinedLatents:
-    """The latents of `JoinedRollouts`; the maps are not joined."""
-
-    def __init__(self, parts: list[Latents]):
-        self.mu = np.concatenate([part.mu for part in parts])
-        self.logvar = np.concatenate([part.logvar for part in parts])
-
-    @property
-    def maps(self):
-        raise AwmError("Rounds of iterative training have no maps: choose an M without them.")
-
-
-def encode_latents(profile: Profile | str, vae) -> Latents | JoinedLatents:
-    """Encode every frame of a profile's rollouts with V; returns at once if that has been done.
-
-    Args:
-        vae: the trained `awm.vae.VAE`; its `manifest["hash"]` ties the latents to it.
-    """
-    profile = get_profile(profile)
-    if profile.round:
-        return JoinedLatents([_encode(each, vae) for each in _rounds(profile)])
-    return _encode(profile, vae)
-
-
-def _encode(profile: Profile, vae) -> Latents:
-    rollouts = _open(profile)
-    path = config.data_dir(profile) / "latents.zarr"
-    source = {"rollouts": rollouts.hash, "vae": vae.manifest["hash"]}
-    if path.exists() and _attributes(path).get("source") == source:
-        return Latents(path)
-    new = path.with_name(".latents.zarr.new")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        group = zarr.open_group(new, mode="w")
-    count, steps = len(rollouts), profile.steps + 1
-    for name, shape, dtype in (
-        ("mu", (profile.z_size,), "float32"),
-        ("logvar", (profile.z_size,), "float32"),
-        ("maps", vae.map_shape, "float16"),
-    ):
-        group.create_array(
-            name,
-            shape=(count, steps, *shape),
-            chunks=(1, steps, *shape),
-            dtype=dtype,
-            compressors=None,  # noise to a compressor, and reading speed counts
-        )
-    for i in tqdm(range(count), unit="episode", desc="latents"):
-        mu, logvar, maps = vae.encode_frames(rollouts.episode(i).frames)
-        group["mu"][i, : len(mu)] = mu
-        group["logvar"][i, : len(mu)] = logvar
-        group["maps"][i, : len(mu)] = maps
-    group.attrs["source"] = source
-    if path.exists():
-        path.rename(path.with_name(f".latents.zarr.{time.time_ns()}.old"))
-    new.rename(path)
-    _remove_old(path)
-    return Latents(path)
-
-
-def _remove_old(path: Path) -> None:
-    import shutil
-
-    for old in path.parent.glob(f".{path.name}.*.old"):
-        shutil.rmtree(old)
+    return index, len(columns["actions"]), crc32(np.stack(columns["frames"]))
 
 
 def coverage(rollouts: Rollouts) -> dict[str, dict]:
@@ -461,8 +307,6 @@ def coverage(rollouts: Rollouts) -> dict[str, dict]:
 
 def centre_line(seed: int) -> np.ndarray:
     """The centre line of the track of a seed, `[tiles, 2]` in units of the world."""
-    from awm.sim.car_racing import FastCarRacing
-
     env = FastCarRacing()
     env.reset(seed=seed)
     return np.array(env.track)[:, 2:4]
@@ -471,3 +315,10 @@ def centre_line(seed: int) -> np.ndarray:
 def moments(frames: np.ndarray, count: int) -> np.ndarray:
     """`count` of an episode's frames, each from the middle of an equal share of it."""
     return frames[((np.arange(count) + 0.5) / count * len(frames)).astype(int)]
+
+
+def held_out_frames(rollouts: Rollouts, split: str, count: int = 1024) -> np.ndarray:
+    """Up to `count` frames spread evenly over the episodes of a split, uint8 `[n, 64, 64, 3]`."""
+    frames = [rollouts.episode(int(i)).frames for i in rollouts.indices(split)]
+    each = -(-count // len(frames))
+    return np.concatenate([moments(f, min(each, len(f))) for f in frames])[:count]

@@ -9,7 +9,7 @@ and the context joins the LSTM's input. They differ in what the items are:
 
 - `feature`: the 35 entries of [z, a], each as its value times a learnt direction plus a learnt name
 - `spatial`: the 6×6 places of V's third convolution, 128 channels each
-- `temporal`: the LSTM's last 32 hidden states
+- `temporal`: the LSTM's last hidden states, 32 of them in every preset
 
 The context has 32 entries in all three, so that they differ from each other as little as possible.
 """
@@ -22,8 +22,6 @@ from torch.nn import functional as F
 
 ATTENTION_SIZE = 32
 CONTEXT_SIZE = 32
-#: How many past hidden states temporal attention remembers.
-MEMORY = 32
 
 
 @dataclass(frozen=True)
@@ -103,10 +101,10 @@ def remember(attention: AdditiveAttention, memory: Items, h: Tensor) -> Items:
     )
 
 
-def empty_memory(batch: int) -> Items:
-    """A temporal memory that holds nothing yet."""
+def empty_memory(batch: int, size: int) -> Items:
+    """A temporal memory of so many states that holds nothing yet."""
     return Items(
-        torch.zeros(batch, MEMORY, ATTENTION_SIZE),
-        torch.zeros(batch, MEMORY, CONTEXT_SIZE),
-        torch.zeros(batch, MEMORY, dtype=torch.bool),
+        torch.zeros(batch, size, ATTENTION_SIZE),
+        torch.zeros(batch, size, CONTEXT_SIZE),
+        torch.zeros(batch, size, dtype=torch.bool),
     )

@@ -15,7 +15,7 @@ class AttentiveLSTM(torch.autograd.Function):
 
     Arguments of `apply`:
         gates: the part of the gates' input that is known beforehand, `[time, batch, 4 · hidden]`,
-            in PyTorch's order (input, forget, new, output).
+            in PyTorch's order (input, forget, cell, output).
         keys, values: what can be attended to at each step, `[time, items, batch, size]`; None if
             it is the LSTM's own past.
         query, score: the weights of the additive attention, `[size, hidden]` and `[size]`.
@@ -62,9 +62,9 @@ class AttentiveLSTM(torch.autograd.Function):
             g[:, : 2 * hidden].sigmoid_()
             g[:, 2 * hidden : 3 * hidden].tanh_()
             g[:, 3 * hidden :].sigmoid_()
-            let_in, keep, new, let_out = g.chunk(4, dim=1)
-            c = torch.addcmul(keep * cells[t], let_in, new, out=cells[t + 1])
-            torch.mul(let_out, torch.tanh(c), out=inputs[t + 1, :, width:])
+            input_gate, forget_gate, cell_gate, output_gate = g.chunk(4, dim=1)
+            c = torch.addcmul(forget_gate * cells[t], input_gate, cell_gate, out=cells[t + 1])
+            torch.mul(output_gate, torch.tanh(c), out=inputs[t + 1, :, width:])
         ctx.save_for_backward(
             keys, values, query, score, weight, key, value, inputs, cells, weights, active
         )
@@ -79,19 +79,19 @@ class AttentiveLSTM(torch.autograd.Function):
         time, batch, hidden = d_hidden.shape
         width = weight.shape[1] - hidden
         past, count = ctx.past, ctx.count
-        let_in, keep, new, let_out = active.chunk(4, dim=2)
+        input_gate, forget_gate, cell_gate, output_gate = active.chunk(4, dim=2)
         bent = torch.tanh(cells[1:])
         # By what the gradients of c (three times) and of h become those of the gates' inputs.
         factors = torch.stack(
             [
-                new * let_in * (1 - let_in),
-                cells[:-1] * keep * (1 - keep),
-                let_in * (1 - new.square()),
-                bent * let_out * (1 - let_out),
+                cell_gate * input_gate * (1 - input_gate),
+                cells[:-1] * forget_gate * (1 - forget_gate),
+                input_gate * (1 - cell_gate.square()),
+                bent * output_gate * (1 - output_gate),
             ],
             dim=2,
         )
-        from_h = let_out * (1 - bent.square())
+        from_h = output_gate * (1 - bent.square())
         d_gates = torch.empty_like(factors)
         d_context = d_hidden.new_empty(time, batch, width)
         d_query = d_hidden.new_empty(time, batch, len(score))
@@ -105,7 +105,7 @@ class AttentiveLSTM(torch.autograd.Function):
             dc.addcmul_(dh, from_h[t])
             torch.mul(factors[t, :, :3], dc[:, None], out=d_gates[t, :, :3])
             torch.mul(factors[t, :, 3], dh, out=d_gates[t, :, 3])
-            dc = dc * keep[t]
+            dc = dc * forget_gate[t]
             back = d_gates[t].view(batch, -1) @ weight
             dx, dh = back[:, :width], back[:, width:]
             d_context[t] = dx

@@ -5,24 +5,13 @@ order of magnitude and CMA-ES begins with the same step size for every parameter
 affine, so what drives is still one linear layer on [z, h]: `Controller.weights` folds it in.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from awm import config, dataset, mdn_rnn, vae, weights
-from awm.config import MODELS, Profile, get_profile
-from awm.errors import AwmError
-
-ACTION_SIZE = mdn_rnn.ACTION_SIZE
-
-#: Smallest deviation that an input is divided by: uninformative inputs are not blown up to noise.
-#: All of an untrained M's h lies below it (near 0.05). Dividing by the median unit's deviation
-#: instead, so that C hears it as loudly as a trained M's, made that control drive worse.
-SMALLEST_DEVIATION = 0.2
+from awm.models.mdn_rnn import ACTION_SIZE
 
 
 @dataclass(frozen=True)
@@ -53,7 +42,6 @@ class Inputs:
 class Controller:
     """An evolved C: its parameters on standardised inputs and the inputs' statistics."""
 
-    model: str
     parameters: np.ndarray
     inputs: Inputs
     manifest: dict = field(default_factory=dict)
@@ -78,87 +66,3 @@ def act(layer: Tensor, inputs: Tensor) -> Tensor:
     return torch.stack(
         [torch.tanh(out[:, 0]), torch.sigmoid(out[:, 1]), torch.tanh(out[:, 2]).clamp(min=0)], dim=1
     )
-
-
-@torch.inference_mode()
-def inputs_seen(profile: Profile, model: str, split: str) -> Iterator[tuple[int, np.ndarray]]:
-    """What C would see at each step of recorded episodes: (episode, float64 `[time, inputs]`).
-
-    Args:
-        model: `"V"` for z alone, or the name of an M for [z, h].
-        split: `"train"`, `"validation"` or `"test"`.
-    """
-    rollouts = dataset.open_rollouts(profile)
-    latents = dataset.encode_latents(profile, vae.load(profile))
-    m = None if model == "V" else mdn_rnn.load(profile, model)
-    actions = rollouts.column("actions")
-    for episode in rollouts.indices(split):
-        n = int(rollouts.lengths[episode])
-        seen = z = torch.from_numpy(latents.mu[episode, :n])[None]
-        if m is not None:
-            maps = None
-            if m.needs_map:
-                maps = torch.from_numpy(latents.maps[episode, :n]).float()[None]
-            hidden, _ = m(z, torch.from_numpy(actions[episode])[None], maps)
-            # At step t C sees the state before the step: the first is zero.
-            before = torch.cat([torch.zeros_like(hidden[:, :1]), hidden[:, :-1]], dim=1)
-            seen = torch.cat([z, before], dim=-1)
-        yield int(episode), seen[0].double().numpy()
-
-
-def input_statistics(profile: Profile, model: str) -> Inputs:
-    """Mean and deviation of C's inputs, as M sees the training rollouts go by.
-
-    Args:
-        model: `"V"` for z alone, or the name of an M for [z, h].
-    """
-    count, total, squares = 0, 0.0, 0.0
-    for _, seen in inputs_seen(profile, model, "train"):
-        count += len(seen)
-        total = total + seen.sum(0)
-        squares = squares + np.square(seen).sum(0)
-    mean = total / count
-    deviation = np.sqrt(np.maximum(squares / count - mean**2, 0))
-    return Inputs(mean, np.maximum(deviation, SMALLEST_DEVIATION))
-
-
-def check_model(model: str) -> None:
-    """AwmError unless `model` names something that C can see."""
-    if model not in MODELS:
-        raise AwmError(f"There is no model {model!r}. Choose one of: {', '.join(MODELS)}.")
-
-
-def path_of(profile: Profile, name: str) -> Path:
-    """Where a profile's controller of that name lies."""
-    return config.artefact(profile, f"controllers/{name}.safetensors")
-
-
-def save(profile: Profile, name: str, controller: Controller) -> None:
-    """Write a controller and its manifest."""
-    tensors = {
-        "parameters": controller.parameters,
-        "input_mean": controller.inputs.mean,
-        "input_deviation": controller.inputs.deviation,
-    }
-    weights.save(
-        config.data_dir(profile) / "controllers" / f"{name}.safetensors",
-        {key: torch.from_numpy(np.array(value, np.float64)) for key, value in tensors.items()},
-        {"model": controller.model, **controller.manifest},
-    )
-
-
-def load(profile: Profile | str, name: str) -> Controller:
-    """A controller by name. AwmError if there is none or it is damaged."""
-    profile = get_profile(profile)
-    path = path_of(profile, name)
-    if not path.exists():
-        known = sorted(p.stem for p in path.parent.glob("[!.]*.safetensors"))
-        raise AwmError(
-            f"Profile {profile.name!r} has no controller {name!r}"
-            f"{' (there is ' + ', '.join(known) + ')' if known else ''}. "
-            f"Run `awm evolve --profile {profile.name}` or notebook 05."
-        )
-    tensors, manifest = weights.load(path, "Evolve it again.")
-    arrays = {key: value.numpy() for key, value in tensors.items()}
-    inputs = Inputs(arrays["input_mean"], arrays["input_deviation"])
-    return Controller(manifest["model"], arrays["parameters"], inputs, manifest)

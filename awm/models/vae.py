@@ -1,36 +1,16 @@
 """V: the convolutional variational autoencoder that compresses a frame to z.
 
-Ha & Schmidhuber 2018, appendix A.1; Kingma & Welling 2014. Everything about V is here: the
-network, its loss, its training and how it is loaded.
+Ha & Schmidhuber 2018, appendix A.1; Kingma & Welling 2014. The network and its loss; how it is
+trained is in `awm.training.vae`.
 """
-
-import math
-import time
-from collections.abc import Iterator
-from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from tqdm.auto import tqdm
-
-from awm import config, dataset, provenance, weights
-from awm.config import Profile, get_profile
-
-#: Nats a latent may cost for free: no pressure on the posterior below `FREE_NATS * z_size`
-#: (the paper's code, `kl_tolerance`).
-FREE_NATS = 0.5
 
 #: A latent of more nats than this is said to carry information.
 INFORMATIVE_NATS = 0.1
-
-# A multiple of 10: the history averages over ten updates, and a checkpoint keeps none half done.
-_CHECKPOINT_EVERY = 250
-_VALIDATE_EVERY = 50
-#: What decides which weights a training ends with, beside its data.
-_SETTINGS = ("z_size", "vae_updates", "vae_batch", "vae_learning_rate", "seed")
 
 
 class VAE(nn.Module):
@@ -42,7 +22,7 @@ class VAE(nn.Module):
     def __init__(self, z_size: int = 32):
         super().__init__()
         self.z_size = z_size
-        self.manifest: dict = {}
+        self.manifest: dict = {}  #: of its training, once it is loaded
         channels = (3, 32, 64, 128, 256)
         self.convolutions = nn.ModuleList(
             nn.Conv2d(i, o, 4, stride=2) for i, o in zip(channels, channels[1:], strict=False)
@@ -62,12 +42,12 @@ class VAE(nn.Module):
         activations, `[batch, 36, 128]`.
         """
         first, second, third, fourth = self.convolutions
-        third_map = third(second(first(x).relu_()).relu_()).relu_()
-        last = _convolve_small(fourth, third_map).relu_()
+        feature_map = third(second(first(x).relu_()).relu_()).relu_()
+        last = _convolve_small(fourth, feature_map).relu_()
         mu, logvar = self.posterior(last.flatten(1)).chunk(2, dim=1)
         if not with_map:
             return mu, logvar
-        return mu, logvar, third_map.flatten(2).transpose(1, 2)
+        return mu, logvar, feature_map.flatten(2).transpose(1, 2)
 
     def decode(self, z: Tensor) -> Tensor:
         """Frames `[batch, 3, 64, 64]` in [0, 1] of latents `[batch, z]`."""
@@ -81,6 +61,11 @@ class VAE(nn.Module):
         """Reconstruction from a sample of the posterior; returns (frames, mu, logvar)."""
         mu, logvar = self.encode(x)
         return self.decode(sample(mu, logvar, generator)), mu, logvar
+
+    @property
+    def informative(self) -> list[int]:
+        """The latents whose average KL exceeds `INFORMATIVE_NATS`; the others are noise."""
+        return np.flatnonzero(np.array(self.manifest["kl_per_latent"]) > INFORMATIVE_NATS).tolist()
 
     @torch.inference_mode()
     def encode_frames(self, frames: np.ndarray, batch: int = 128):
@@ -156,143 +141,17 @@ def kl_divergence(mu: Tensor, logvar: Tensor) -> Tensor:
     return 0.5 * (mu.square() + logvar.exp() - 1 - logvar)
 
 
-def loss_terms(vae: VAE, x: Tensor, generator=None) -> tuple[Tensor, Tensor, Tensor]:
-    """(loss, reconstruction, KL), averages over the batch; the loss has the paper's free bits."""
+def losses(vae: VAE, x: Tensor, free_nats: float, generator=None) -> dict[str, Tensor]:
+    """Averages over the batch: `loss`, and of it `reconstruction` (squared error) and `kl` (nats).
+
+    Up to `free_nats` a latent, counted in total, the KL divergence costs nothing (the paper's
+    code, `kl_tolerance`).
+    """
     reconstruction, mu, logvar = vae(x, generator)
     error = squared_error(reconstruction, x).mean()
     kl = kl_divergence(mu, logvar).sum(1)
-    return error + kl.clamp(min=FREE_NATS * vae.z_size).mean(), error, kl.mean()
-
-
-def path_of(profile: Profile) -> Path:
-    """Where a profile's V lies; rounds of iterative training keep the first."""
-    return config.artefact(replace(profile, round=0), "vae.safetensors")
-
-
-def load(profile: Profile | str) -> VAE:
-    """The trained V of a profile, ready to encode. AwmError if there is none or it is damaged."""
-    profile = get_profile(profile)
-    vae = VAE(profile.z_size)
-    remedy = f"Run `awm train vae --profile {profile.name}` or notebook 02."
-    vae.manifest = weights.load_into(vae, path_of(profile), remedy)
-    return vae.eval().requires_grad_(False)
-
-
-def batches(rollouts: dataset.Rollouts, batch: int, seed: int, start: int = 0) -> Iterator[Tensor]:
-    """Endless shuffled training batches, beginning with number `start`.
-
-    Frames are drawn from a pool of episodes that is exchanged bit by bit, so a store larger than
-    memory trains as well; which frames make up batch n depends on `seed` and n alone.
-    """
-    episodes = rollouts.indices("train")
-    pool_size = min(len(episodes), 48)
-    per_pool = max(1, int(rollouts.lengths[episodes].mean()) * pool_size // batch)
-    for n in range(start // per_pool, 1 << 62):
-        # Pool n: the next slice of an endless sequence of permutations of the episodes.
-        begin, order = n * pool_size, []
-        while len(order) < pool_size:
-            turn, place = divmod(begin + len(order), len(episodes))
-            permutation = np.random.default_rng((seed, turn)).permutation(episodes)
-            order.extend(permutation[place : place + pool_size - len(order)])
-        pool = np.concatenate([rollouts.episode(int(i)).frames for i in order])
-        rng = np.random.default_rng((seed, n, 1))
-        for k in range(per_pool):
-            choice = rng.integers(len(pool), size=batch)
-            if n * per_pool + k >= start:
-                yield to_input(pool[choice])
-
-
-@torch.inference_mode()
-def validate(vae: VAE, frames: np.ndarray, seed: int = 0) -> dict:
-    """Losses on held-out frames, without a step of training; the same noise every time."""
-    generator = torch.Generator().manual_seed(seed)
-    terms = [
-        torch.stack(loss_terms(vae, to_input(part), generator)) * len(part)
-        for part in np.array_split(frames, max(1, len(frames) // 128))
-    ]
-    loss, error, kl = (torch.stack(terms).sum(0) / len(frames)).tolist()
-    return {"validation_loss": loss, "validation_reconstruction": error, "validation_kl": kl}
-
-
-def held_out_frames(rollouts: dataset.Rollouts, split: str, count: int = 1024) -> np.ndarray:
-    """Up to `count` frames spread evenly over the episodes of a split, uint8 `[n, 64, 64, 3]`."""
-    frames = [rollouts.episode(int(i)).frames for i in rollouts.indices(split)]
-    each = -(-count // len(frames))
-    return np.concatenate([dataset.moments(f, min(each, len(f))) for f in frames])[:count]
-
-
-def train(profile: Profile | str) -> VAE:
-    """Train V on a profile's rollouts; returns at once if it is trained, goes on if interrupted.
-
-    The weights of the best validation loss are kept. The manifest's `history` has one entry for
-    every 10 updates.
-    """
-    profile = get_profile(profile)
-    path = path_of(profile)
-    if path.exists():
-        vae = load(profile)
-        provenance.check_config(vae.manifest, profile, _SETTINGS, path)
-        return vae
-    rollouts = dataset.open_rollouts(profile)
-    held_out = held_out_frames(rollouts, "validation")
-    torch.manual_seed(profile.seed)
-    vae = VAE(profile.z_size)
-    optimizer = torch.optim.Adam(vae.parameters(), lr=profile.vae_learning_rate)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, profile.vae_learning_rate, total_steps=profile.vae_updates + 1
-    )
-    run = weights.Checkpoint(path, source={"rollouts": rollouts.hash, "seed": profile.seed})
-    update = run.resume(vae, optimizer, schedule)
-    data = batches(rollouts, profile.vae_batch, profile.seed, start=update)
-    started, recent = time.perf_counter(), []
-    bar = tqdm(total=profile.vae_updates, initial=update, unit="update", desc="V")
-    while update < profile.vae_updates:
-        vae.train()
-        x = next(data)
-        generator = torch.Generator().manual_seed(profile.seed + update)
-        terms = loss_terms(vae, x, generator)
-        optimizer.zero_grad()
-        terms[0].backward()
-        optimizer.step()
-        schedule.step()
-        update += 1
-        recent.append([term.item() for term in terms])
-        bar.update()
-        last = update == profile.vae_updates
-        if update % 10 == 0 or last:
-            loss, error, kl = np.mean(recent, axis=0).tolist()
-            recent = []
-            entry = {
-                "update": update,
-                "frames": update * profile.vae_batch,
-                "train_loss": loss,
-                "train_reconstruction": error,
-                "train_kl": kl,
-                "seconds": round(run.seconds + time.perf_counter() - started, 1),
-            }
-            if update % _VALIDATE_EVERY == 0 or last:
-                entry |= validate(vae.eval(), held_out)
-                run.keep_if_best(vae, entry["validation_loss"])
-            run.history.append(entry)
-            bar.set_postfix(loss=f"{loss:.1f}", validation=f"{run.best_score or math.nan:.1f}")
-        if update % _CHECKPOINT_EVERY == 0 and not last:
-            run.save(vae, optimizer, schedule, update, time.perf_counter() - started)
-    bar.close()
-    vae.load_state_dict(run.best)
-    test = validate(vae.eval(), held_out_frames(rollouts, "test"))
-    kl = kl_per_latent(vae, held_out)
-    run.finish(
-        provenance.record(
-            profile,
-            wall_time_s=run.seconds + time.perf_counter() - started,
-            seeds={"weights": profile.seed},
-            sources={"rollouts": rollouts.hash},
-            test={name.replace("validation", "test"): value for name, value in test.items()},
-            kl_per_latent=kl.tolist(),
-            history=run.history,
-        )
-    )
-    return load(profile)
+    loss = error + kl.clamp(min=free_nats * vae.z_size).mean()
+    return {"loss": loss, "reconstruction": error, "kl": kl.mean()}
 
 
 @torch.inference_mode()

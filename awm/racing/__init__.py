@@ -12,8 +12,8 @@ REFERENCE = "awm/CarRacingReference-v3"
 def register_environments() -> None:
     """Register both environments with Gymnasium; calling it twice does nothing."""
     for name, entry in (
-        (FAST, "awm.sim.car_racing:FastCarRacing"),
-        (REFERENCE, "awm.sim.reference:ReferenceCarRacing"),
+        (FAST, "awm.racing.car_racing:FastCarRacing"),
+        (REFERENCE, "awm.racing.reference:ReferenceCarRacing"),
     ):
         if name not in gymnasium.registry:
             gymnasium.register(name, entry, max_episode_steps=MAX_EPISODE_STEPS)

@@ -9,9 +9,9 @@ from gymnasium.envs.box2d.car_racing import GRASS_DIM, PLAYFIELD, SCALE, ZOOM
 from gymnasium.error import InvalidAction
 
 from awm.errors import AwmError
-from awm.sim import physics, raster, track
-from awm.sim.physics import ANGLE, HULL, NEW_LAP, OMEGA, PHASE, REWARD, SPIN, VISITED, VX, VY, X, Y
-from awm.sim.resize import FRAME_SIZE
+from awm.racing import physics, raster, track
+from awm.racing.physics import ANGLE, HULL, NEW_LAP, OMEGA, PHASE, REWARD, SPIN, VISITED, VX, VY, X, Y
+from awm.racing.resize import FRAME_SIZE
 
 _DT = 1.0 / car_racing.FPS
 _POSE = np.array([X, Y, ANGLE])

@@ -8,7 +8,7 @@ for bit (tests/test_sim.py). What is saved is Python between the operations and,
 180 sweeps, those after which no bit changes any more.
 
 Sources: E. Catto, Box2D 2.3 (`b2RevoluteJoint`, `b2Island`); Gymnasium's `car_dynamics.py` for the
-wheels. Contacts are in `awm.sim.contact`.
+wheels. Contacts are in `awm.racing.contact`.
 """
 
 import math
@@ -28,7 +28,7 @@ from gymnasium.envs.box2d.car_dynamics import (
 from gymnasium.envs.box2d.car_racing import FPS
 from numba import njit
 
-from awm.sim.contact import LINEAR_SLOP, polygons_touch
+from awm.racing.contact import LINEAR_SLOP, polygons_touch
 
 F = np.float32
 

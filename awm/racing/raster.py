@@ -12,7 +12,7 @@ three channels at once.
 import numpy as np
 from numba import njit
 
-from awm.sim.resize import FRAME_SIZE, VISIBLE_ROWS, area_weights
+from awm.racing.resize import FRAME_SIZE, VISIBLE_ROWS, area_weights
 
 WINDOW_WIDTH, WINDOW_HEIGHT = 1000, 800
 COLUMNS = 96

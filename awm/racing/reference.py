@@ -4,7 +4,7 @@ import numpy as np
 from gymnasium import spaces
 from gymnasium.envs.box2d.car_racing import CarRacing
 
-from awm.sim.resize import FRAME_SIZE, to_frame
+from awm.racing.resize import FRAME_SIZE, to_frame
 
 
 class ReferenceCarRacing(CarRacing):

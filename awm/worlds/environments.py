@@ -18,7 +18,7 @@ from awm import dream
 from awm.config import Profile
 from awm.dream import Dream, World
 from awm.errors import AwmError
-from awm.sim import MAX_EPISODE_STEPS
+from awm.racing import MAX_EPISODE_STEPS
 
 _ACTIONS = spaces.Box(np.float32([-1, 0, 0]), np.float32([1, 1, 1]))
 _SEEDS = 2**31

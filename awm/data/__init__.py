@@ -1,0 +1,1 @@
+"""What is recorded: drivers, rollouts on disk, and V's view of them."""

@@ -1,0 +1,1 @@
+"""V, M, what M may attend to, and C: PyTorch alone, no files and no environments."""

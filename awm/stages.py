@@ -1,0 +1,126 @@
+"""What is made from what: the study's results, each a function of its settings and inputs.
+
+rollouts → V → latents → M → agent → evaluation, and round the loop again: an agent that was
+evolved in M's dream records the rollouts that M learns from in the next round.
+"""
+
+import dataclasses
+from dataclasses import replace
+
+from awm.config import Profile, Search
+from awm.errors import AwmError
+from awm.ids import Agent, Memory
+from awm.store import Stage
+
+
+def rollouts(profile: Profile, memory: Memory | None = None) -> Stage:
+    """What the drivers recorded; or, for a memory of a later round, what was recorded for it."""
+    data = dataclasses.asdict(profile.data) | {"seed": profile.seed}
+    if memory is None or not memory.round:
+        how = f"awm collect --profile {profile.name}"
+        return Stage("rollouts.zarr", data, how=how)
+    settings = {key: data[key] for key in ("steps", "validation_share", "seed")} | {
+        "rollouts": profile.dream.round_rollouts,
+        "round": memory.round,
+        "deviation": profile.dream.search.sigma,
+    }
+    how = f"awm iterate --kind {memory.kind} --profile {profile.name}"
+    inputs = {"agent": agent(profile, recorder(memory))}
+    return Stage(f"rollouts-{memory}.zarr", settings, inputs, how)
+
+
+def recorder(memory: Memory) -> Agent:
+    """The agent that records what a memory of a later round learns from."""
+    return Agent(replace(memory, round=memory.round - 1), "dream", memory.seed)
+
+
+def recorded(profile: Profile, memory: Memory) -> list[Stage]:
+    """All rollouts that a memory learns from, round by round."""
+    rounds = [replace(memory, round=n) for n in range(1, memory.round + 1)]
+    return [rollouts(profile), *(rollouts(profile, each) for each in rounds)]
+
+
+def vae(profile: Profile) -> Stage:
+    """V, one for all rounds."""
+    settings = dataclasses.asdict(profile.vae) | {"seed": profile.seed}
+    how = f"awm train vae --profile {profile.name}"
+    return Stage("vae.safetensors", settings, {"rollouts": rollouts(profile)}, how)
+
+
+def latents(profile: Profile, recording: Stage) -> Stage:
+    """V's view of some rollouts."""
+    name = recording.name.replace("rollouts", "latents")
+    return Stage(name, {}, {"rollouts": recording, "vae": vae(profile)})
+
+
+def mdn_rnn(profile: Profile, memory: Memory) -> Stage:
+    """One training of M; in a later round it goes on from where the one before left it."""
+    if memory.kind == "V":
+        raise AwmError("V alone has no M. Choose a kind of M.")
+    settings = dataclasses.asdict(profile.mdn_rnn)
+    for count in ("seeds", "wide"):  # how many there are decides nothing about one
+        del settings[count]
+    settings |= {"kind": memory.kind, "seed": profile.seed + memory.seed}
+    inputs = {"rollouts": recorded(profile, memory)[-1], "vae": vae(profile)}
+    seed = f" --seed {memory.seed}" if memory.seed else ""
+    how = f"awm train mdn-rnn --kind {memory.kind}{seed} --profile {profile.name}"
+    if memory.round:
+        settings["updates"] = profile.dream.round_updates
+        inputs["before"] = mdn_rnn(profile, replace(memory, round=memory.round - 1))
+        how = f"awm iterate --kind {memory.kind} --profile {profile.name}"
+    return Stage(f"mdn_rnn/{memory}.safetensors", settings, inputs, how)
+
+
+def feature_map(profile: Profile) -> Stage:
+    """The head through which a spatially attentive M sees its dream."""
+    settings = dataclasses.asdict(profile.feature_map) | {"seed": profile.seed}
+    inputs = {"rollouts": rollouts(profile), "vae": vae(profile)}
+    how = f"awm train feature-map --profile {profile.name}"
+    return Stage("feature_map.safetensors", settings, inputs, how)
+
+
+def search(profile: Profile, who: Agent) -> Search:
+    """How the last search for an agent goes."""
+    if who.found == "refined":
+        return profile.evolution.refinement
+    if who.found == "track":
+        return profile.evolution.search
+    heat = who.temperature
+    return profile.dream.search if heat is None else replace(profile.dream.search, temperature=heat)
+
+
+def agent(profile: Profile, who: Agent) -> Stage:
+    """An agent: C, by the last search that led to it."""
+    settings = dataclasses.asdict(search(profile, who)) | {
+        "sees": str(who.memory),
+        "seed": who.seed,
+        "lanes": profile.evolution.lanes,
+        "smallest_deviation": profile.evolution.smallest_deviation,
+    }
+    inputs = {"rollouts": rollouts(profile), "vae": vae(profile)}
+    if who.memory.kind != "V":
+        inputs["mdn_rnn"] = mdn_rnn(profile, who.memory)
+    if who.parent:
+        inputs["parent"] = agent(profile, who.parent)
+    if who.found == "dream" and who.memory.kind == "spatial":
+        inputs["feature_map"] = feature_map(profile)
+    how = f"awm evolve {who} --profile {profile.name}"
+    return Stage(f"agents/{who}.safetensors", settings, inputs, how)
+
+
+def evaluation(profile: Profile, who: Agent, frames: str, episodes: int, seed: int) -> Stage:
+    """An agent's laps on test tracks.
+
+    On the profile's own tracks it is a result of the study; on others it lies beside it.
+    """
+    own = profile.test.episodes if frames == "fast" else profile.test.reference_episodes
+    name = f"evaluations/{who}.{frames}.json"
+    if (episodes, seed) != (own, 0):
+        name = f"evaluations/other/{who}.{frames}-{episodes}-from-{seed}.json"
+    settings = {"frames": frames, "episodes": episodes, "seed": seed}
+    return Stage(name, settings, {"agent": agent(profile, who)})
+
+
+def finding(profile: Profile, name: str, settings: dict, **inputs: Stage) -> Stage:
+    """Something that was found out about other results: `study/NAME.json`."""
+    return Stage(f"study/{name}.json", settings, inputs, f"awm report --profile {profile.name}")

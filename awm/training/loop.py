@@ -1,0 +1,136 @@
+"""The one training loop: one-cycle Adam, a history, the best weights, and a checkpoint to resume.
+
+What is trained is said by three functions; `awm.training.vae`, `.mdn_rnn` and `.feature_map` are
+recipes for it.
+"""
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from tqdm.auto import tqdm
+
+from awm import store
+from awm.errors import AwmError
+from awm.store import Stage, Workspace
+
+#: The history has an entry for so many updates, with averages over them.
+HISTORY_EVERY = 10
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How to train a module.
+
+    Args:
+        batch: number of an update, from 0 → what `losses` takes. It must depend on nothing else,
+            so that a run which is resumed sees the same.
+        losses: a batch → averages over it by name, scalars; `loss` is what is minimised.
+        validate: held-out values by name; without it the last weights are the result.
+        score: which of these decides which weights are kept, less being better.
+        clip: the largest norm of the gradient.
+        validate_every, checkpoint_every: updates, multiples of `HISTORY_EVERY`.
+    """
+
+    updates: int
+    learning_rate: float
+    batch: Callable[[int], object]
+    losses: Callable[[object], dict[str, Tensor]]
+    validate: Callable[[], dict[str, float]] | None = None
+    score: str = "loss"
+    clip: float | None = None
+    validate_every: int = 50
+    checkpoint_every: int = 250
+
+
+def fit(ws: Workspace, stage: Stage, module: nn.Module, recipe: Recipe, name: str) -> dict:
+    """Train a module, going on if it was interrupted; it ends with its best weights.
+
+    Returns:
+        `history` (an entry every 10 updates: `update`, `seconds`, the averages of `losses` as
+        `train_…` and what `validate` found as `validation_…`) and `wall_time_s`, for the manifest.
+        The checkpoint lies there until `finish`.
+
+    Raises:
+        AwmError: if the checkpoint is damaged or of another run.
+    """
+    store.commit()  # remembered now: a checkout may change while a run goes on
+    trained = [p for p in module.parameters() if p.requires_grad]
+    optimizer = torch.optim.Adam(trained, lr=recipe.learning_rate)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, recipe.learning_rate, total_steps=recipe.updates + 1
+    )
+    state = {"history": [], "seconds": 0.0, "best": None, "best_score": math.inf}
+    parts = {"module": module, "optimizer": optimizer, "schedule": schedule}
+    path = _checkpoint(ws, stage)
+    if path.exists():
+        state = _resume(path, stage, parts)
+    history = state["history"]
+    update = history[-1]["update"] if history else 0
+    started, before, recent = time.perf_counter(), state["seconds"], []
+    bar = tqdm(total=recipe.updates, initial=update, unit="update", desc=name)
+    while update < recipe.updates:
+        module.train()
+        terms = recipe.losses(recipe.batch(update))
+        optimizer.zero_grad()
+        terms["loss"].backward()
+        if recipe.clip is not None:
+            nn.utils.clip_grad_norm_(trained, recipe.clip)
+        optimizer.step()
+        schedule.step()
+        update += 1
+        recent.append({key: value.item() for key, value in terms.items()})
+        bar.update()
+        last = update == recipe.updates
+        if update % HISTORY_EVERY and not last:
+            continue
+        state["seconds"] = round(before + time.perf_counter() - started, 1)
+        entry = {"update": update, "seconds": state["seconds"]}
+        entry |= {f"train_{key}": sum(r[key] for r in recent) / len(recent) for key in recent[0]}
+        recent = []
+        if recipe.validate and (update % recipe.validate_every == 0 or last):
+            found = recipe.validate()
+            entry |= {f"validation_{key}": value for key, value in found.items()}
+            if found[recipe.score] < state["best_score"]:
+                state["best_score"] = found[recipe.score]
+                state["best"] = {k: v.detach().clone() for k, v in module.state_dict().items()}
+        history.append(entry)
+        bar.set_postfix(loss=f"{entry['train_loss']:.2f}", validation=f"{state['best_score']:.2f}")
+        if update % recipe.checkpoint_every == 0 or last:
+            with store.atomic(path) as temporary:
+                whole = {key: part.state_dict() for key, part in parts.items()}
+                torch.save({"key": stage.key, **state, **whole}, temporary)
+    bar.close()
+    if state["best"] is not None:
+        module.load_state_dict(state["best"])
+    module.eval()
+    return {"history": history, "wall_time_s": state["seconds"]}
+
+
+def finish(ws: Workspace, stage: Stage, module: nn.Module, **facts) -> None:
+    """Write what was trained, with the `facts` of its manifest, and take the checkpoint away."""
+    module.manifest = ws.save(stage, module.state_dict(), **facts)
+    module.requires_grad_(False)
+    _checkpoint(ws, stage).unlink(missing_ok=True)
+
+
+def _checkpoint(ws: Workspace, stage: Stage):
+    return (ws.own / stage.name).with_suffix(".checkpoint.pt")
+
+
+def _resume(path, stage: Stage, parts: dict) -> dict:
+    remedy = f"Remove {path} to start afresh."
+    try:
+        state = torch.load(path, weights_only=True)
+        if state.pop("key") != stage.key:
+            raise AwmError(f"{path} is of a run with other settings. {remedy}")
+        for key, part in parts.items():
+            part.load_state_dict(state.pop(key))
+    except AwmError:
+        raise
+    except Exception as error:  # a damaged archive raises whatever it likes
+        raise AwmError(f"{path} is damaged ({error}). {remedy}") from None
+    return state

@@ -1,0 +1,1 @@
+"""Where C drives: on the track or in M's dream, many episodes in lockstep."""

@@ -1,0 +1,162 @@
+"""The real track: frames → V → z, M → h, and the simulator in every lane."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from awm.errors import AwmError
+from awm.models.controller import act
+from awm.models.mdn_rnn import MDNRNN
+from awm.models.vae import VAE, to_input
+from awm.racing.car_racing import FastCarRacing
+from awm.racing.reference import ReferenceCarRacing
+from awm.worlds.lanes import one_thread
+
+FRAMES = ("fast", "reference")
+
+#: Frames that V encodes at a time. Fewer read its weights more often (8 cost 8 % more), more
+#: idle with the last episodes.
+_GROUP = 16
+
+
+class Perception:
+    """V and, if there is one, M, stepping a fixed number of lanes.
+
+    The encoder, nearly all of a step's cost, works in groups of a few lanes; when lanes fall idle,
+    groups are left out.
+
+    Args:
+        m: None for a controller that sees z alone.
+        forgetful: begin every step from M's initial state (see `awm.study.faults`).
+    """
+
+    def __init__(self, v: VAE, m: MDNRNN | None, lanes: int, forgetful: bool = False):
+        self.v, self.m, self.lanes, self.forgetful = v, m, lanes, forgetful
+        self.group = min(lanes, _GROUP)
+        if lanes % self.group:
+            raise AwmError(f"The number of lanes must be a multiple of {_GROUP}, not {lanes}.")
+        self.state = m.initial_state(lanes) if m else None
+        self.z = torch.zeros(lanes, v.z_size)
+        needs_map = m is not None and m.needs_map
+        self.feature_map = torch.zeros(lanes, *v.map_shape) if needs_map else None
+        self._gathered = np.zeros((lanes, 64, 64, 3), np.uint8)
+
+    def observe(self, frames: np.ndarray, active: Sequence[int]) -> Tensor:
+        """C's inputs [z, h] of the frames `[lanes, 64, 64, 3]`; z is the posterior's mean."""
+        count, index = len(active), slice(None)
+        if count < self.lanes:
+            index = list(active)
+            self._gathered[:count] = frames[index]
+            frames = self._gathered
+        parts = [
+            self.v.encode(to_input(frames[i : i + self.group]), self.feature_map is not None)
+            for i in range(0, count, self.group)
+        ]
+        self.z[index] = torch.cat([part[0] for part in parts])[:count]
+        if self.feature_map is not None:
+            self.feature_map[index] = torch.cat([part[2] for part in parts])[:count]
+        return self.z if self.m is None else torch.cat([self.z, self.state.h], dim=1)
+
+    def advance(self, action: Tensor) -> Tensor | None:
+        """M's step from what was observed; returns the attention weights, if any."""
+        if self.m is None:
+            return None
+        if self.forgetful:
+            self.state = self.m.initial_state(self.lanes)
+        self.state, weights = self.m.step(self.z, action, self.state, self.feature_map)
+        return weights
+
+    def forget(self, lane: int) -> None:
+        """A new episode begins in a lane."""
+        if self.state is not None:
+            self.state.forget(lane)
+
+
+class TrackWorld:
+    """The track as a world of lanes (`awm.worlds.lanes.World`).
+
+    Args:
+        v, m, forgetful: as for `Perception`.
+        frames: `"fast"`, or `"reference"` for Gymnasium's own.
+        window: let `envs` draw Gymnasium's full picture, which is slow.
+
+    Raises:
+        AwmError: for frames that there are not.
+    """
+
+    def __init__(
+        self,
+        v: VAE,
+        m: MDNRNN | None,
+        lanes: int,
+        frames: str = "fast",
+        forgetful: bool = False,
+        window: bool = False,
+    ):
+        if frames not in FRAMES:
+            raise AwmError(f"There are no {frames!r} frames. Choose one of: {', '.join(FRAMES)}.")
+        self.lanes, self.reference, self.window = lanes, frames == "reference", window
+        self.perception = Perception(v, m, lanes, forgetful)
+        self.pixels = np.zeros((lanes, 64, 64, 3), np.uint8)
+        self.envs: dict[int, FastCarRacing | ReferenceCarRacing] = {}  # as lanes are begun
+        self.tiles = np.zeros(lanes, np.int64)
+        self.finished = np.zeros(lanes, bool)
+        self.attention: Tensor | None = None
+
+    def _open(self, lane: int):
+        mode = "rgb_array" if self.window else None
+        if self.reference or self.window:
+            simulator = ReferenceCarRacing if self.reference else FastCarRacing
+            return simulator(render_mode=mode)
+        return FastCarRacing(frame=self.pixels[lane])
+
+    def begin(self, lane: int, seed: int) -> None:
+        if lane not in self.envs:
+            self.envs[lane] = self._open(lane)
+        env = self.envs[lane]
+        self.pixels[lane], _ = env.reset(seed=seed)
+        self.tiles[lane], self.finished[lane] = env.tile_visited_count, False
+        self.perception.forget(lane)
+
+    def observe(self, active: Sequence[int]) -> Tensor:
+        return self.perception.observe(self.pixels, active)
+
+    def step(self, action: Tensor, active: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+        self.attention = self.perception.advance(action)
+        actions, rewards = action.numpy(), np.zeros(self.lanes)
+        ended = np.zeros(self.lanes, bool)
+        for lane in active:
+            env = self.envs[lane]
+            frame, rewards[lane], ended[lane], _, info = env.step(actions[lane])
+            if frame.base is not self.pixels:  # the fast simulator draws where it is read
+                self.pixels[lane] = frame
+            self.tiles[lane] = env.tile_visited_count
+            if ended[lane]:
+                self.finished[lane] = info.get("lap_finished", False)
+        return rewards, ended
+
+    def frame(self, lane: int) -> np.ndarray:
+        return self.pixels[lane].copy()
+
+    def result(self, lane: int) -> tuple[float, bool]:
+        share = self.tiles[lane] / len(self.envs[lane].track)
+        return float(share), bool(self.finished[lane])
+
+
+class AgentDriver:
+    """An agent as a driver for data collection (`awm.data.rollouts.record`)."""
+
+    def __init__(self, v: VAE, m: MDNRNN | None, layer: np.ndarray):
+        self.v, self.m, self.layer = v, m, torch.from_numpy(layer)[None]
+
+    def reset(self, env, rng: np.random.Generator) -> None:
+        self.perception = Perception(self.v, self.m, lanes=1)
+
+    @torch.inference_mode()
+    def act(self, env, frame: np.ndarray) -> np.ndarray:
+        with one_thread():
+            action = act(self.layer, self.perception.observe(frame[None], [0]))
+            self.perception.advance(action)
+        return action[0].numpy()
