@@ -1,87 +1,44 @@
 """The report's figures: one theme, diagrams, plots, and the place where pictures are saved.
 
-fig = figures.vae_losses(vae.manifest["history"])
-figures.save(fig, "vae_loss", caption="What V learned, and when.")
+figures.save(workspace.images, figures.kl_per_dimension(kl), "vae_kl_per_dimension", z_size=32)
 """
 
-from awm.figures.attention import (
-    attention_over_entries,
-    attention_over_frame,
-    attention_over_time,
-    overlay_attention,
-)
-from awm.figures.diagrams import dream_training, mdp, rollout, world_model
-from awm.figures.gallery import captions, encode_png, enlarge, save, save_gif, save_image
-from awm.figures.pictures import (
-    error_picture,
-    frame_grid,
-    laps,
-    latent_traversal,
-    reconstruction_pairs,
-    squared_error,
-)
-from awm.figures.plots import (
-    controller_training,
-    data_coverage,
-    dream_and_reality,
-    dream_errors,
-    dream_rounds,
-    dream_temperatures,
-    kl_per_dimension,
-    learning_curves,
-    likelihood_gains,
-    mdn_rnn_learning_curves,
-    probes,
-    returns_comparison,
-    routes,
-    tracks,
-    vae_losses,
-)
-from awm.figures.theme import COLORS, LABELS, figure, model_color, model_label, panels, use_theme
-
-__all__ = [
-    "COLORS",
-    "LABELS",
-    "attention_over_entries",
-    "attention_over_frame",
-    "attention_over_time",
-    "captions",
-    "controller_training",
-    "data_coverage",
-    "dream_and_reality",
-    "dream_errors",
-    "dream_rounds",
-    "dream_temperatures",
-    "dream_training",
-    "encode_png",
-    "enlarge",
-    "error_picture",
-    "figure",
-    "frame_grid",
-    "kl_per_dimension",
-    "laps",
-    "latent_traversal",
-    "learning_curves",
-    "likelihood_gains",
-    "mdn_rnn_learning_curves",
-    "mdp",
-    "model_color",
-    "model_label",
-    "overlay_attention",
-    "panels",
-    "probes",
-    "reconstruction_pairs",
-    "returns_comparison",
-    "rollout",
-    "routes",
-    "save",
-    "save_gif",
-    "save_image",
-    "squared_error",
-    "tracks",
-    "use_theme",
-    "vae_losses",
-    "world_model",
-]
-
-use_theme()
+from awm.figures.attention import attention_over_entries as attention_over_entries
+from awm.figures.attention import attention_over_frame as attention_over_frame
+from awm.figures.attention import attention_over_time as attention_over_time
+from awm.figures.attention import overlay_attention as overlay_attention
+from awm.figures.curves import controller_training as controller_training
+from awm.figures.curves import dream_and_reality as dream_and_reality
+from awm.figures.curves import dream_errors as dream_errors
+from awm.figures.curves import dream_rounds as dream_rounds
+from awm.figures.curves import dream_temperatures as dream_temperatures
+from awm.figures.curves import learning_curves as learning_curves
+from awm.figures.curves import mdn_rnn_learning_curves as mdn_rnn_learning_curves
+from awm.figures.curves import routes as routes
+from awm.figures.curves import vae_losses as vae_losses
+from awm.figures.diagrams import dream_training as dream_training
+from awm.figures.diagrams import mdp as mdp
+from awm.figures.diagrams import rollout as rollout
+from awm.figures.diagrams import world_model as world_model
+from awm.figures.gallery import captions as captions
+from awm.figures.gallery import encode_png as encode_png
+from awm.figures.gallery import save as save
+from awm.figures.gallery import save_gif as save_gif
+from awm.figures.gallery import save_image as save_image
+from awm.figures.pictures import error_picture as error_picture
+from awm.figures.pictures import frame_grid as frame_grid
+from awm.figures.pictures import laps as laps
+from awm.figures.pictures import latent_traversal as latent_traversal
+from awm.figures.pictures import reconstruction_pairs as reconstruction_pairs
+from awm.figures.pictures import squared_error as squared_error
+from awm.figures.plots import data_coverage as data_coverage
+from awm.figures.plots import kl_per_dimension as kl_per_dimension
+from awm.figures.plots import likelihood_gains as likelihood_gains
+from awm.figures.plots import probes as probes
+from awm.figures.plots import returns_comparison as returns_comparison
+from awm.figures.plots import tracks as tracks
+from awm.figures.theme import COLORS as COLORS
+from awm.figures.theme import enlarge as enlarge
+from awm.figures.theme import figure as figure
+from awm.figures.theme import model_color as model_color
+from awm.figures.theme import panels as panels

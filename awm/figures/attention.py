@@ -7,7 +7,8 @@ to even attention (1 / number of entries), so that figures of different width co
 import numpy as np
 
 from awm.errors import AwmError
-from awm.figures.theme import BLUE, INK, MUTED, WEIGHT, WIDTH, bare, figure, tint
+from awm.figures.pictures import frame_grid
+from awm.figures.theme import BLUE, INK, LEVEL, MUTED, WEIGHT, bare, enlarge, figure, tint
 
 #: Where the cells of V's third convolution lie in the frame: three 4×4 convolutions of stride 2
 #: make one cell see 22 pixels, every 8 pixels, the first around pixel 10.5.
@@ -20,74 +21,65 @@ def overlay_attention(frames, weights, scale: int = 4) -> np.ndarray:
     `frames` uint8 [T, 64, 64, 3] (or one [64, 64, 3]) and `weights` [T, 6, 6] or [T, 36] give
     uint8 [T, 64 scale, 64 scale, 3]. A cell spreads over the pixels that it sees.
     """
-    frames = np.asarray(frames)
-    weights = np.asarray(weights, np.float32)
-    single = frames.ndim == 3
-    if single:
-        frames, weights = frames[None], weights[None]
+    frames, weights = np.asarray(frames), np.asarray(weights, np.float32)
+    if frames.ndim == 3:
+        return overlay_attention(frames[None], weights[None], scale)[0]
     if weights.size != len(frames) * 36:
         raise AwmError(
             f"Attention over a frame has 6 × 6 weights, not {list(weights.shape[1:])}. "
-            "Pass the weights of attention='spatial', one map a frame."
+            "Pass the weights of spatial attention, one map a frame."
         )
-    light = _spread(weights.reshape(-1, 6, 6), frames.shape[1] * scale, scale)
-    # Even attention is 1. The brightest place of a map keeps its colours, the rest fades.
+    large = enlarge(frames, scale).astype(np.float32)
+    pixels = (np.arange(large.shape[1]) + 0.5) / scale
+    centres = _CENTRE + 0.5 + _STRIDE * np.arange(6)
+    # A bell around each cell, within what it sees. A pixel's light is the bells' weighted mean, so
+    # that the frame's border, which few cells see, is not darker for that.
+    bells = np.exp(-0.5 * ((pixels[:, None] - centres) / (_FIELD / 4)) ** 2)
+    bells /= bells.sum(axis=1, keepdims=True)
+    light = np.einsum("yi,tij,xj->tyx", bells, weights.reshape(-1, 6, 6), bells)
+    # The brightest place of a map keeps its colours, the rest fades.
     light = (light / light.max(axis=(1, 2), keepdims=True))[..., None]
-    large = frames.repeat(scale, axis=1).repeat(scale, axis=2).astype(np.float32)
     grey = large.mean(axis=-1, keepdims=True) * 0.3
-    lit = np.round(grey + (large - grey) * light).astype(np.uint8)
-    return lit[0] if single else lit
+    return np.round(grey + (large - grey) * light).astype(np.uint8)
 
 
 def attention_over_frame(frame, weights, titles=None):
     """Frames above the same frames lit by attention; returns a Figure.
 
-    `frame` is uint8 [64, 64, 3] with `weights` [6, 6], or [n, 64, 64, 3] with [n, 6, 6].
+    `frame` is uint8 [n, 64, 64, 3] with `weights` [n, 6, 6], or one [64, 64, 3] with [6, 6], whose
+    weights are then shown too, in percent.
     """
-    frames, weights = np.asarray(frame), np.asarray(weights, float)
-    if frames.ndim == 3:
-        frames, weights = frames[None], weights[None]
-    lit = overlay_attention(frames, weights)
-    weights = weights.reshape(-1, 6, 6)
-    count = len(frames)
-    if count == 1:
-        fig = figure(2.85)
-        axes = fig.subplots(1, 3)
-        pictures = [(frames[0], "frame"), (lit[0], "attended"), (None, "weights")]
-        for one, (picture, title) in zip(axes, pictures, strict=True):
-            if picture is None:
-                _cells(fig, one, weights[0])
-            else:
-                one.imshow(picture)
-                bare(one)
-            one.set_title(title, loc="center", weight="normal")
-        return fig
-    fig = figure(2 * WIDTH / count + (0.25 if titles else 0.1))
-    grid = fig.subplots(2, count)
-    fig.get_layout_engine().set(w_pad=0.015, h_pad=0.015, wspace=0, hspace=0)
-    for j in range(count):
-        for i, picture in enumerate((frames[j], lit[j])):
-            grid[i, j].imshow(picture)
-            bare(grid[i, j])
-        if titles:
-            grid[0, j].set_title(titles[j], loc="center", weight="normal", fontsize=7.5, pad=3)
+    lit = overlay_attention(frame, weights)
+    if np.ndim(frame) == 4:
+        return frame_grid([frame, lit], column_titles=titles)
+    fig = figure(2.85)
+    axes = fig.subplots(1, 3)
+    share = np.reshape(weights, (6, 6)) / np.sum(weights)
+    most = max(share.max(), 4 / share.size)  # even attention is pale
+    for one, picture, title in zip(
+        axes, (frame, lit, share), ("frame", "attended", "weights"), strict=True
+    ):
+        one.imshow(picture, cmap=WEIGHT, vmin=0, vmax=most)
+        bare(one)
+        one.set_title(title, loc="center", weight="normal")
+    for (i, j), value in np.ndenumerate(share):
+        color = "white" if value > 0.6 * most else INK
+        axes[2].text(j, i, f"{100 * value:.0f}", ha="center", va="center", fontsize=7, color=color)
+    axes[2].set_xlabel("percent; even: 2.8", fontsize=7.5, color=MUTED)
     return fig
 
 
 def attention_over_entries(weights, z_size: int = 32):
     """Attention over [z, a] in time: `weights` [T, 35], entries 0–31 of z, then the action.
 
-    Above, the weights step by step; on the right, their mean. Returns a Figure.
+    The weights step by step; on the right, their mean. Returns a Figure.
     """
-    weights = np.asarray(weights, float)
-    names = ["steer", "gas", "brake"]
-    entries = weights.shape[1]
-    fig, axes, side = _map(weights, "entry of [z, a]", 4.6)
-    ticks = [*range(0, z_size, 4), *range(z_size, entries)]
-    labels = [f"z{i}" for i in range(0, z_size, 4)] + names[: entries - z_size]
-    axes.set_yticks(ticks, labels, fontsize=6.5)
-    for one in (axes, side):
-        one.axhline(z_size - 0.5, color=INK, linewidth=0.8)
+    entries = np.shape(weights)[1]
+    ticks = {n: f"z{n}" for n in range(0, z_size, 4)}
+    ticks |= dict(zip(range(z_size, entries), ("steer", "gas", "brake"), strict=False))
+    fig = _heat_map(weights, "entry of [z, a]", 4.6, ticks)
+    for axes in fig.axes[:2]:
+        axes.axhline(z_size - 0.5, color=INK, linewidth=0.8)
     return fig
 
 
@@ -96,58 +88,29 @@ def attention_over_time(weights):
 
     The vertical axis counts steps back from now. Returns a Figure.
     """
-    weights = np.asarray(weights, float)[:, ::-1]
-    fig, axes, _ = _map(weights, "steps back", 3.2)
-    steps = weights.shape[1]
-    ticks = [0, *range(7, steps, 8)]
-    axes.set_yticks(ticks, [str(tick + 1) for tick in ticks], fontsize=7)
-    return fig
+    weights = np.asarray(weights)[:, ::-1]
+    ticks = {n: str(n + 1) for n in (0, *range(7, weights.shape[1], 8))}
+    return _heat_map(weights, "steps back", 3.2, ticks)
 
 
-def _spread(weights: np.ndarray, size: int, scale: int) -> np.ndarray:
-    """Cells [T, 6, 6] as light on the frame's pixels [T, size, size]; even attention gives 1."""
-    pixels = (np.arange(size) + 0.5) / scale
-    centres = _CENTRE + 0.5 + _STRIDE * np.arange(6)
-    # A bell around each cell, within what it sees. A pixel's light is the bells' weighted mean, so
-    # that the frame's border, which few cells see, is not darker for that.
-    bells = np.exp(-0.5 * ((pixels[:, None] - centres) / (_FIELD / 4)) ** 2)
-    bells /= bells.sum(axis=1, keepdims=True)
-    return 36 * np.einsum("yi,tij,xj->tyx", bells, weights, bells)
-
-
-def _cells(fig, axes, weights: np.ndarray) -> None:
-    share = weights / weights.sum()
-    most = max(share.max(), 4 / share.size)  # even attention is pale
-    axes.imshow(share, cmap=WEIGHT, vmin=0, vmax=most)
-    bare(axes)
-    for (i, j), value in np.ndenumerate(share):
-        axes.text(j, i, f"{100 * value:.0f}", ha="center", va="center", fontsize=7,
-                  color="white" if value > 0.6 * most else INK)  # fmt: skip
-    axes.set_xlabel("percent; even: 2.8", fontsize=7.5, color=MUTED)
-
-
-def _map(weights: np.ndarray, ylabel: str, height: float):
-    """A heat map [T, entries] with time to the right, and the mean of each entry beside it."""
+def _heat_map(weights, ylabel: str, height: float, ticks: dict[int, str]):
+    """Weights [T, entries] with time to the right, and the mean of each entry beside it."""
     fig = figure(height)
     axes, side = fig.subplots(1, 2, sharey=True, gridspec_kw={"width_ratios": (5, 1)})
-    entries = weights.shape[1]
-    relative = weights * entries
-    image = axes.imshow(
-        relative.T, aspect="auto", cmap=WEIGHT, vmin=0,
-        vmax=max(2.0, float(np.quantile(relative, 0.998))), interpolation="nearest",
-    )  # fmt: skip
+    relative = np.asarray(weights, float) * np.shape(weights)[1]
+    most = max(2.0, float(np.quantile(relative, 0.998)))
+    image = axes.imshow(relative.T, aspect="auto", cmap=WEIGHT, vmin=0, vmax=most)
     axes.set(xlabel="step", ylabel=ylabel)
+    axes.set_yticks([*ticks], [*ticks.values()], fontsize=6.5)
     axes.grid(False)
-    bar = fig.colorbar(
-        image, ax=axes, location="top", aspect=50, shrink=0.5, pad=0.02, anchor=(0, 0)
-    )
+    above = {"location": "top", "aspect": 50, "shrink": 0.5, "pad": 0.02, "anchor": (0, 0)}
+    bar = fig.colorbar(image, ax=axes, **above)
     bar.set_label("attention, relative to even", fontsize=7.5)
     bar.ax.tick_params(labelsize=7)
     bar.outline.set_visible(False)
-    side.barh(range(entries), relative.mean(axis=0), color=tint(BLUE, 0.75), height=0.75)
-    side.axvline(1, color=MUTED, linewidth=1, linestyle=(0, (4, 3)))
-    side.set_xlabel("mean (1: even)")
+    side.barh(range(relative.shape[1]), relative.mean(axis=0), 0.75, color=tint(BLUE, 0.75))
+    side.axvline(1, **LEVEL)
+    side.set(xlabel="mean (1: even)", xlim=(0, None))
     side.tick_params(axis="y", labelleft=False)
     side.grid(False, axis="y")
-    side.set_xlim(left=0)
-    return fig, axes, side
+    return fig

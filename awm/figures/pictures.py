@@ -14,40 +14,43 @@ def frame_grid(rows, titles=None, column_titles=None, notes=None):
 
     `notes` may hold a word for each picture of each row, written under it ([row][column]).
     """
-    rows = [np.asarray(row) for row in rows]
-    columns = max(len(row) for row in rows)
-    label = 0.95 if titles else 0.05
-    side = (WIDTH - label) / columns
-    under = [0.2 if notes and notes[i] else 0.05 for i in range(len(rows))]
+    notes = notes or [None] * len(rows)
+    fig, grid = _grid(len(rows), max(map(len, rows)), titles, column_titles, [*map(bool, notes)])
+    for boxes, row, words in zip(grid, rows, notes, strict=True):
+        for axes, picture, word in zip(boxes, row, words or [""] * len(row), strict=False):
+            axes.imshow(picture)
+            axes.text(32, 65.5, word, ha="center", va="top", fontsize=7, color=MUTED)
+    return fig
+
+
+def _grid(rows, columns, titles=None, column_titles=None, noted=(), label=0.95):
+    """A figure and its bare, square axes [rows][columns], with titles at the left and above.
+
+    `label` is the room for titles, inches; `noted` says which rows have a line of text below.
+    """
+    label = label if titles else 0.05
     top = 0.25 if column_titles else 0.03
-    height = top + len(rows) * (side - 0.05) + sum(under)
+    side = (WIDTH - label) / columns - 0.05
+    steps = [side + (0.2 if n < len(noted) and noted[n] else 0.05) for n in range(rows)]
+    height = top + sum(steps)
     fig = figure(height)
     fig.set_layout_engine("none")
-    for i, row in enumerate(rows):
-        bottom = height - top - (i + 1) * (side - 0.05) - sum(under[:i])
-        for j, picture in enumerate(row):
-            axes = fig.add_axes(
-                (
-                    (label + j * side) / WIDTH,
-                    bottom / height,
-                    (side - 0.05) / WIDTH,
-                    (side - 0.05) / height,
-                )
-            )
-            axes.imshow(picture)
+    grid = []
+    for i in range(rows):
+        bottom = height - top - sum(steps[:i]) - side
+        grid.append([])
+        for j in range(columns):
+            left = label + j * (side + 0.05)
+            box = np.array([left, bottom, side, side]) / [WIDTH, height, WIDTH, height]
+            axes = fig.add_axes(box)
             bare(axes)
+            grid[-1].append(axes)
             if column_titles and i == 0:
                 axes.set_title(column_titles[j], loc="center", fontsize=7.5, weight="normal", pad=3)
-            if notes and notes[i]:
-                axes.text(0.5, -0.03, notes[i][j], transform=axes.transAxes, ha="center", va="top",
-                          fontsize=7, color=MUTED)  # fmt: skip
         if titles:
-            middle = bottom + (side - 0.05) / 2
-            fig.text(
-                (label - 0.08) / WIDTH, middle / height, titles[i], ha="right", va="center",
-                fontsize=8,
-            )  # fmt: skip
-    return fig
+            place = (label - 0.08) / WIDTH, (bottom + side / 2) / height
+            fig.text(*place, titles[i], ha="right", va="center", fontsize=8)
+    return fig, grid
 
 
 def reconstruction_pairs(originals, reconstructions, titles=None):
@@ -63,13 +66,11 @@ def reconstruction_pairs(originals, reconstructions, titles=None):
             "Pass one reconstruction a frame."
         )
     errors = squared_error(originals, reconstructions)
-    totals = errors.sum(axis=(1, 2))
-    notes = [f"{total:.1f}" for total in totals]
     return frame_grid(
         [originals, reconstructions, error_picture(errors)],
         ["original", "reconstruction", "squared\nerror"],
         titles,
-        notes=[None, None, notes],
+        [None, None, [f"{total:.1f}" for total in errors.sum(axis=(1, 2))]],
     )
 
 
@@ -91,61 +92,38 @@ def latent_traversal(images, dims=None, values=None, kl=None):
     `dims` are the latents' numbers, `values` [steps] what they were set to, `kl` [dims] the
     nats that each carries.
     """
-    images = np.asarray(images)
-    dims = range(len(images)) if dims is None else dims
-    titles = [f"z{dim}" for dim in dims]
+    titles = [f"z{dim}" for dim in (range(len(images)) if dims is None else dims)]
     if kl is not None:
         titles = [f"{title}\n{nats:.1f} nats" for title, nats in zip(titles, kl, strict=True)]
-    columns = None if values is None else [_signed(value) for value in values]
-    return frame_grid(list(images), titles, columns)
+    return frame_grid(images, titles, None if values is None else [_signed(v) for v in values])
 
 
 def laps(recordings, titles, moments=(-20, -10, 0, 10, 30)):
     """Laps that went wrong, a row each: the path on the road from above, and the crucial moments.
 
-    `recordings` are those of `awm.rollout.record`, `titles` one a lap. Time zero is the last step
-    that earned a tile before the longest time without one; a dot marks it on the path. `moments`
-    are the steps before and after it whose frames are shown.
+    `recordings` have `frames`, `rewards`, `path` and `road`; `titles` is one a lap. Time zero is
+    the last step that earned a tile before the longest time without one; a dot marks it on the
+    path. `moments` are the steps before and after it whose frames are shown.
     """
-    columns = len(moments) + 1
-    label = 1.0
-    side = (WIDTH - label) / columns
-    height = 0.25 + len(recordings) * side
-    fig = figure(height)
-    fig.set_layout_engine("none")
-    for i, (lap, title) in enumerate(zip(recordings, titles, strict=True)):
-        zero = _last_tile_before_trouble(lap.rewards)
-        bottom = height - 0.25 - (i + 1) * side
-        boxes = [
-            fig.add_axes(((label + j * side) / WIDTH, bottom / height,
-                          (side - 0.05) / WIDTH, (side - 0.05) / height))
-            for j in range(columns)
-        ]  # fmt: skip
-        road, path = np.concatenate([lap.road, lap.road[:1]]), lap.path
-        boxes[0].plot(*road.T, color=tint(INK, 0.25), linewidth=3)
-        boxes[0].plot(*path.T, color=INK, linewidth=0.8)
-        boxes[0].plot(*path[zero], "o", color=VERMILION, markersize=4)
-        boxes[0].set_aspect("equal", adjustable="datalim")
-        bare(boxes[0])
-        for axes, moment in zip(boxes[1:], moments, strict=True):
-            bare(axes)
+    above = ["", *("last tile" if at == 0 else f"{_signed(at)} steps" for at in moments)]
+    fig, grid = _grid(len(recordings), len(above), titles, above, label=1.0)
+    for (plan, *boxes), lap in zip(grid, recordings, strict=True):
+        zero = last_tile_before_trouble(lap.rewards)
+        plan.plot(*np.concatenate([lap.road, lap.road[:1]]).T, color=tint(INK, 0.25), linewidth=3)
+        plan.plot(*lap.path.T, color=INK, linewidth=0.8)
+        plan.plot(*lap.path[zero], "o", color=VERMILION, markersize=4)
+        plan.set_aspect("equal", adjustable="datalim")
+        for axes, moment in zip(boxes, moments, strict=True):
             if 0 <= zero + moment < len(lap.frames):
                 axes.imshow(lap.frames[zero + moment])
-            if i == 0:
-                word = "last tile" if moment == 0 else f"{_signed(moment)} steps"
-                axes.set_title(word, loc="center", fontsize=7.5, weight="normal", pad=3)
-        fig.text((label - 0.08) / WIDTH, (bottom + side / 2) / height, title, ha="right",
-                 va="center", fontsize=7.5)  # fmt: skip
     return fig
 
 
-def _last_tile_before_trouble(rewards) -> int:
+def last_tile_before_trouble(rewards) -> int:
     """The step before the longest time in which no tile was earned."""
     tiles = np.flatnonzero(np.asarray(rewards) > 0)
-    if not len(tiles):
-        return 0
     waits = np.diff(np.append(tiles, len(rewards)))
-    return int(tiles[waits.argmax()])
+    return int(tiles[waits.argmax()]) if len(tiles) else 0
 
 
 def _signed(value: float) -> str:

@@ -6,9 +6,9 @@ common colour vision tell apart; orange is darkened until it stands 3:1 against 
 """
 
 import io
-import re
 
 import matplotlib
+import numpy as np
 from matplotlib.colors import LinearSegmentedColormap, to_rgb
 from matplotlib.figure import Figure
 
@@ -31,32 +31,16 @@ GREY = "#858d94"
 SKY = "#4a9fd0"
 VIOLET = "#6a51a3"
 
-#: Colour of a model, the same in every figure: what C sees beside z.
+#: Colour of what C sees beside z, by its kind (`awm.ids.SEEN`), the same in every figure.
 COLORS = {
     "V": ORANGE,
     "untrained": GREY,
-    "none": BLUE,
+    "plain": BLUE,
     "feature": GREEN,
     "spatial": VERMILION,
     "temporal": PINK,
     "wide": SKY,
 }
-
-#: How a model is called in legends.
-LABELS = {
-    "V": "V alone",
-    "untrained": "untrained M",
-    "none": "plain M",
-    "feature": "M, feature attention",
-    "spatial": "M, spatial attention",
-    "temporal": "M, temporal attention",
-    "wide": "wider plain M",
-}
-
-#: Colour of each part of the agent in the diagrams.
-PARTS = {"environment": "#5b6b53", "V": ORANGE, "M": BLUE, "C": VIOLET, "attention": VERMILION}
-
-_OTHERS = ("#4c5fb0", VIOLET, "#8a6d3b", "#3b7f8a", "#a33b3b", INK)
 
 #: Weights of attention and errors: dark is nothing, light is much.
 HEAT = LinearSegmentedColormap.from_list(
@@ -67,10 +51,11 @@ WEIGHT = LinearSegmentedColormap.from_list(
     "awm-weight", ["#ffffff", "#dbe9f4", "#8fbfe0", "#2f7fb8", "#0b3d66"]
 )
 
+#: Style of a line that marks a level.
+LEVEL = {"color": MUTED, "linewidth": 1, "linestyle": (0, (4, 3)), "zorder": 1}
+
 THEME = {
     "figure.figsize": (WIDTH, 3.2),
-    "figure.dpi": 100,
-    "figure.facecolor": "white",
     "figure.constrained_layout.use": True,
     "savefig.dpi": DPI,
     "savefig.facecolor": "white",
@@ -86,7 +71,6 @@ THEME = {
     "axes.titleweight": "bold",
     "axes.titlelocation": "left",
     "axes.titlepad": 7,
-    "axes.linewidth": 0.8,
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.grid": True,
@@ -95,7 +79,6 @@ THEME = {
         color=[BLUE, VERMILION, GREEN, PINK, ORANGE, SKY, VIOLET, GREY]
     ),
     "grid.color": GRID,
-    "grid.linewidth": 0.8,
     "xtick.color": FAINT,
     "ytick.color": FAINT,
     "xtick.labelcolor": MUTED,
@@ -113,33 +96,12 @@ THEME = {
 }
 
 
-def use_theme() -> None:
-    """Make this matplotlib's style; importing `awm.figures` does it once."""
-    matplotlib.rcParams.update(THEME)
+matplotlib.rcParams.update(THEME)
 
 
-def model_color(name: str) -> str:
-    """The colour of a model or controller; names like "spatial-noise" take their model's.
-
-    A name that is none of ours (a driver, a published agent) gets a colour of its own that
-    is the same in every figure.
-    """
-    if name in COLORS:
-        return COLORS[name]
-    stem = name.removeprefix("M-").partition("-")[0]
-    return COLORS.get(stem, _OTHERS[sum(name.encode()) % len(_OTHERS)])
-
-
-def model_label(name: str) -> str:
-    """How legends call a model or controller: `spatial-seed1` is "M, spatial attention, seed 1".
-
-    Names that are none of ours stay as they are.
-    """
-    stem, _, rest = name.partition("-")
-    if stem not in LABELS:
-        return name
-    rest = re.sub(r"(\d+)", r" \1", rest.replace("-", ", "))
-    return LABELS[stem] + (f", {rest}" if rest else "")
+def model_color(who) -> str:
+    """The colour of a kind of M, a `Memory` or an `Agent`; violet for a kind that has none."""
+    return COLORS.get(getattr(getattr(who, "memory", who), "kind", who), VIOLET)
 
 
 def tint(color: str, share: float = 0.15) -> tuple[float, float, float]:
@@ -160,20 +122,29 @@ class Canvas(Figure):
         return buffer.getvalue(), {"width": width, "height": height}
 
 
-def figure(height: float, width: float = WIDTH) -> Canvas:
-    """An empty figure of that size in inches."""
-    return Canvas(figsize=(width, height), layout="constrained")
+def figure(height: float) -> Canvas:
+    """An empty figure of the column's width and that height in inches."""
+    return Canvas(figsize=(WIDTH, height), layout="constrained")
 
 
-def panels(rows: int, columns: int, height: float, width: float = WIDTH, **options):
+def panels(rows: int, columns: int, height: float, **options):
     """A figure and its axes: (Figure, axes [rows, columns]); `options` as in `subplots`."""
-    fig = figure(height, width)
+    fig = figure(height)
     return fig, fig.subplots(rows, columns, squeeze=False, **options)
 
 
 def bare(axes) -> None:
     """No ticks, grid or frame: for axes that hold a picture."""
     axes.set(xticks=[], yticks=[])
-    axes.grid(False)
-    for spine in axes.spines.values():
-        spine.set_visible(False)
+    axes.spines[:].set_visible(False)
+
+
+def note(axes, text, place, offset, **style) -> None:
+    """Small print, `offset` points from a place in the axes."""
+    style = {"fontsize": 7.2, "color": MUTED, "va": "bottom", **style}
+    axes.annotate(text, place, offset, textcoords="offset points", **style)
+
+
+def enlarge(picture: np.ndarray, scale: int) -> np.ndarray:
+    """Every pixel of [..., H, W, 3] as a square of `scale` pixels."""
+    return picture.repeat(scale, axis=-3).repeat(scale, axis=-2)

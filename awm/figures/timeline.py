@@ -1,25 +1,32 @@
-"""What happens along an episode: rows of curves or of weights over one axis of time.
+"""What happens along an episode: rows of curves or of weights over one axis of time, as SVG.
 
-The same rows are drawn twice: as SVG in a millisecond or two, for a page that moves a cursor over
-it, and as a figure for a page that stands still.
+SVG, because it takes a millisecond or two: a widget moves a cursor over it, and a page that stands
+still shows the same picture.
 """
 
 import base64
 import html
-import math
 from dataclasses import dataclass
 
 import numpy as np
+from matplotlib.ticker import MaxNLocator
 
 from awm.errors import AwmError
 from awm.figures.gallery import encode_png
-from awm.figures.theme import FAINT, GRID, INK, MUTED, WEIGHT, panels
+from awm.figures.theme import FAINT, GRID, INK, MUTED, WEIGHT
 
 #: Pixels of the SVG: its width, and what stands beside and below the rows.
 WIDTH, LEFT, RIGHT = 660, 118, 46
 BOTTOM, _GAP = 22, 8
 #: A row of so many pixels has levels inside; a smaller one says its extremes.
 _TALL = 100
+
+
+class Svg(str):
+    """A picture in SVG; a notebook draws it."""
+
+    def _repr_svg_(self) -> str:
+        return str(self)
 
 
 @dataclass(frozen=True)
@@ -48,6 +55,38 @@ class Curves:
         low, high = float(np.nanmin(values)), float(np.nanmax(values))
         return (low, high) if high > low else (low, low + 1)
 
+    def draw(self, steps: int, top: float) -> str:
+        low, high = self.span()
+        right, bottom = WIDTH - RIGHT, top + self.height
+
+        def level(value):
+            return bottom - self.height * (value - low) / (high - low)
+
+        frame = {"width": right - LEFT, "height": self.height, "fill": "none", "stroke": GRID}
+        parts = [_tag("rect", x=LEFT, y=top, **frame)]
+        if low < 0 < high:
+            parts.append(_tag("path", d=f"M{LEFT},{level(0):.1f}H{right}", stroke=FAINT))
+        tall = self.height >= _TALL
+        for value in _round(low, high) if tall else (low, high):
+            y = min(max(level(value), top + 5), bottom - 5)
+            number = f"{value:.3g}".replace("-", "−")
+            parts.append(_text(right + 6, y, number, MUTED, font_size=9))
+            if tall:
+                parts.append(_tag("path", d=f"M{LEFT},{level(value):.1f}H{right}", stroke=GRID))
+        for n, line in enumerate(self.lines):
+            values = np.asarray(line.values, float)
+            known = np.flatnonzero(np.isfinite(values))
+            x, y = x_of(known, steps), level(np.clip(values[known], low, high))
+            points = [f"{a:.1f},{b:.1f}" for a, b in zip(x.tolist(), y.tolist(), strict=True)]
+            pen = {"fill": "none", "stroke": line.color}
+            parts.append(_tag("polyline", points=" ".join(points), stroke_width=1.4, **pen))
+            if line.dots and points:
+                dots = "".join(f"M{point}h0" for point in points)
+                parts.append(_tag("path", d=dots, stroke_width=6, stroke_linecap="round", **pen))
+            middle = top + self.height / 2 + 13 * (n - (len(self.lines) - 1) / 2)
+            parts.append(_text(LEFT - 8, middle, line.name, line.color, text_anchor="end"))
+        return "".join(parts)
+
 
 @dataclass(frozen=True)
 class Weights:
@@ -62,8 +101,16 @@ class Weights:
         relative = np.asarray(self.weights, float).T * np.shape(self.weights)[1]
         return WEIGHT(np.clip(relative / 3, 0, 1), bytes=True)[..., :3]
 
+    def draw(self, steps: int, top: float) -> str:
+        picture = "data:image/png;base64," + base64.b64encode(encode_png(self.picture())).decode()
+        half = (x_of(1, steps) - LEFT) / 2
+        place = {"x": LEFT - half, "y": top, "width": WIDTH - RIGHT - LEFT + 2 * half}
+        style = {"preserveAspectRatio": "none", "style": "image-rendering: pixelated"}
+        image = _tag("image", href=picture, height=self.height, **place, **style)
+        return image + _text(LEFT - 8, top + self.height / 2, self.name, INK, text_anchor="end")
 
-def x_of(step: float, steps: int) -> float:
+
+def x_of(step, steps: int):
     """Where a step lies in the SVG, pixels from the left."""
     return LEFT + (WIDTH - LEFT - RIGHT) * step / max(1, steps - 1)
 
@@ -73,146 +120,61 @@ def height_of(rows) -> int:
     return sum(row.height + _GAP for row in rows) + BOTTOM
 
 
-def timeline_svg(rows, steps: int, xlabel: str = "step") -> str:
-    """Rows of `Curves` and `Weights` over `steps` steps, as SVG."""
-    parts, top = [], 4
-    for row in rows:
-        draw = _weights_svg if isinstance(row, Weights) else _curves_svg
-        parts.append(draw(row, steps, top))
-        top += row.height + _GAP
-    for step in _ticks(steps):
-        x = x_of(step, steps)
-        parts.append(_text(x, top + 8, str(step), MUTED, "middle"))
-    parts.append(_text(WIDTH - RIGHT + 6, top + 8, xlabel, MUTED))
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{height_of(rows)}" '
-        'style="display: block; background: white; font: 11px sans-serif">'
-        f"{''.join(parts)}</svg>"
-    )
-
-
-def timeline(rows, steps: int, xlabel: str = "step"):
-    """The same as a Figure."""
+def timeline(rows, steps: int, xlabel: str = "step") -> Svg:
+    """Rows of `Curves` and `Weights` over `steps` steps."""
     if not rows:
         raise AwmError("There is nothing to draw over time. Pass rows of curves or weights.")
-    heights = [row.height for row in rows]
-    fig, grid = panels(
-        len(rows), 1, 0.6 + sum(heights) / 75, sharex=True, gridspec_kw={"height_ratios": heights}
-    )
-    for axes, row in zip(grid[:, 0], rows, strict=True):
-        if isinstance(row, Weights):
-            axes.imshow(row.picture(), aspect="auto", extent=(0, steps - 1, 0, 1))
-            axes.set(yticks=[], ylabel=row.name)
-            continue
-        for line in row.lines:
-            axes.plot(line.values, color=line.color, linewidth=1, label=line.name)
-        low, high = row.span()
-        axes.set(ylim=(low - 0.05 * (high - low), high + 0.05 * (high - low)))
-        axes.tick_params(labelsize=6.5)
-        axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize=7)
-    axes.set(xlabel=xlabel, xlim=(0, steps - 1))
-    return fig
+    parts, top = [], 4
+    for row in rows:
+        parts.append(row.draw(steps, top))
+        top += row.height + _GAP
+    for step in _round(0, max(1, steps - 1)):
+        parts.append(_text(x_of(step, steps), top + 8, f"{step:.0f}", MUTED, text_anchor="middle"))
+    parts.append(_text(WIDTH - RIGHT + 6, top + 8, xlabel, MUTED))
+    return _svg(WIDTH, height_of(rows), parts)
 
 
-def _curves_svg(row: Curves, steps: int, top: float) -> str:
-    low, high = row.span()
-    right, bottom = WIDTH - RIGHT, top + row.height
-
-    def y_of(value):
-        return bottom - row.height * (value - low) / (high - low)
-
-    parts = [
-        f'<rect x="{LEFT}" y="{top}" width="{right - LEFT}" height="{row.height}" '
-        f'fill="none" stroke="{GRID}"/>'
-    ]
-    if low < 0 < high:
-        parts.append(f'<path d="M{LEFT},{y_of(0):.1f}H{right}" stroke="{FAINT}"/>')
-    marks = _levels(low, high) if row.height >= _TALL else (low, high)
-    for value in marks:
-        y = min(max(y_of(value), top + 5), bottom - 5)
-        parts.append(_text(right + 6, y, _number(value), MUTED, size=9))
-        if row.height >= _TALL:
-            parts.append(f'<path d="M{LEFT},{y_of(value):.1f}H{right}" stroke="{GRID}"/>')
-    for n, line in enumerate(row.lines):
-        values = np.asarray(line.values, float)
-        known = np.isfinite(values)
-        x = x_of(np.flatnonzero(known), steps)
-        y = y_of(np.clip(values[known], low, high))
-        points = " ".join(f"{a:.1f},{b:.1f}" for a, b in zip(x.tolist(), y.tolist(), strict=True))
-        parts.append(
-            f'<polyline points="{points}" fill="none" stroke="{line.color}" stroke-width="1.4"/>'
-        )
-        if line.dots and points:
-            dots = points.replace(" ", "h0M")
-            parts.append(
-                f'<path d="M{dots}h0" stroke="{line.color}" stroke-width="6" '
-                'stroke-linecap="round"/>'
-            )
-        middle = top + row.height / 2 + 13 * (n - (len(row.lines) - 1) / 2)
-        parts.append(_text(LEFT - 8, middle, line.name, line.color, "end"))
-    return "".join(parts)
-
-
-def _weights_svg(row: Weights, steps: int, top: float) -> str:
-    picture = base64.b64encode(encode_png(row.picture())).decode()
-    half = (x_of(1, steps) - LEFT) / 2
-    return (
-        f'<image x="{LEFT - half:.1f}" y="{top}" width="{WIDTH - RIGHT - LEFT + 2 * half:.1f}" '
-        f'height="{row.height}" preserveAspectRatio="none" style="image-rendering: pixelated" '
-        f'href="data:image/png;base64,{picture}"/>'
-        + _text(LEFT - 8, top + row.height / 2, row.name, INK, "end")
-    )
-
-
-def bars_svg(values, names, color: str, width: int = 360, height: int = 256) -> str:
-    """Weights [n] as upright bars relative to even ones (the dashed level), as SVG.
+def bars(values, names, color: str, width: int = 360, height: int = 256) -> Svg:
+    """Weights [n] as upright bars relative to even ones (the dashed level).
 
     `names` [n] stand below the bars; an empty name is left out.
     """
     values = np.asarray(values, float) * len(values)
-    most = max(3.0, float(values.max()))
     base, each = height - 40, (width - 8) / len(values)
-    parts = [
-        f'<path d="M4,{base * (1 - 1 / most):.1f}H{width - 4}" stroke="{FAINT}" '
-        f'stroke-dasharray="4 3"/><path d="M4,{base}H{width - 4}" stroke="{FAINT}"/>'
-    ]
-    for i, (value, name) in enumerate(zip(values.tolist(), names, strict=True)):
-        x, tall = 4 + i * each, base * value / most
-        parts.append(
-            f'<rect x="{x:.1f}" y="{base - tall:.1f}" width="{0.8 * each:.1f}" '
-            f'height="{tall:.1f}" fill="{color}"/>'
-        )
-        if name:
-            middle = x + 0.4 * each
-            parts.append(
-                f'<text transform="translate({middle:.1f},{base + 5}) rotate(-90)" fill="{MUTED}" '
-                f'font-size="9" text-anchor="end" dominant-baseline="central">{name}</text>'
-            )
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" '
-        f'style="display: block; background: white; font: 11px sans-serif">{"".join(parts)}</svg>'
-    )
+    scale = base / max(3.0, float(values.max()))
+    across = {"stroke": FAINT, "d": f"M4,{base - scale:.1f}H{width - 4}"}
+    parts = [_tag("path", stroke_dasharray="4 3", **across)]
+    parts.append(_tag("path", **across | {"d": f"M4,{base}H{width - 4}"}))
+    for i, (tall, name) in enumerate(zip((values * scale).tolist(), names, strict=True)):
+        x = 4 + i * each
+        parts.append(_tag("rect", x=x, y=base - tall, width=0.8 * each, height=tall, fill=color))
+        upright = f"translate({x + 0.4 * each:.1f},{base + 5}) rotate(-90)"
+        style = {"font_size": 9, "text_anchor": "end", "transform": upright}
+        parts.append(_text(0, 0, name, MUTED, **style))
+    return _svg(width, height, parts)
 
 
-def _text(x, y, text: str, color: str, anchor: str = "start", size: int = 11) -> str:
-    return (
-        f'<text x="{x:.1f}" y="{y:.1f}" fill="{color}" font-size="{size}" text-anchor="{anchor}" '
-        f'dominant-baseline="central">{html.escape(text)}</text>'
-    )
-
-
-def _number(value: float) -> str:
-    return f"{value:.3g}".replace("-", "−")
-
-
-def _levels(low: float, high: float) -> list[float]:
+def _round(low: float, high: float) -> list[float]:
     """A few round values between two."""
-    span = high - low
-    every = next(e * 10.0**p for p in range(-9, 9) for e in (1, 2, 5) if span <= 6 * e * 10.0**p)
-    return [n * every for n in range(math.ceil(low / every), math.floor(high / every) + 1)]
+    values = MaxNLocator(6, steps=[1, 2, 5, 10]).tick_values(low, high)
+    return [value for value in values.tolist() if low <= value <= high]
 
 
-def _ticks(steps: int, most: int = 6) -> range:
-    """At most so many round steps from 0."""
-    every = next(e * 10**p for p in range(9) for e in (1, 2, 5) if steps <= most * e * 10**p)
-    return range(0, steps, every)
+def _svg(width: int, height: int, parts: list[str]) -> Svg:
+    style = "display: block; background: white; font: 11px sans-serif"
+    size = {"width": width, "height": height, "xmlns": "http://www.w3.org/2000/svg"}
+    return Svg(_tag("svg", "".join(parts), style=style, **size))
+
+
+def _text(x, y, text: str, color: str, **style) -> str:
+    style = {"x": x, "y": y, "fill": color, "dominant_baseline": "central", **style}
+    return _tag("text", html.escape(text), **style)
+
+
+def _tag(name: str, inside: str = "", **attributes) -> str:
+    """An element of SVG; numbers are rounded to tenths of a pixel."""
+    written = "".join(
+        f' {key.replace("_", "-")}="{f"{value:.1f}" if isinstance(value, float) else value}"'
+        for key, value in attributes.items()
+    )
+    return f"<{name}{written}>{inside}</{name}>"
