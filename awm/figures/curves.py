@@ -18,7 +18,6 @@ from awm.figures.theme import (
     ORANGE,
     VERMILION,
     VIOLET,
-    figure,
     model_color,
     note,
     panels,
@@ -42,7 +41,7 @@ def learning_curves(histories, terms, split="both", levels=None):
         levels: dashed levels in the first panel, {label: value}.
     """
     splits = tuple(_SPLITS) if split == "both" else (split,)
-    fig, (row,) = panels(1, len(terms), 3.4 if len(terms) == 1 else 2.9)
+    fig, [row] = panels(1, len(terms), 3.4 if len(terms) == 1 else 2.9)
     for axes, (term, unit) in zip(row, terms.items(), strict=True):
         for model, history in histories.items():
             for part in splits:
@@ -139,28 +138,25 @@ def controller_training(logs, x="steps", solved=SOLVED):
         _runs(axes, runs, color, marked=alone)
         if solved is not None:
             axes.axhline(solved, label=f"solved: {solved}", **LEVEL)
-        axes.set_title(
-            family.label + ("" if alone else f", {len(runs)} seed" + "s" * (len(runs) > 1)),
-            fontsize=8,
-        )
+        seeds = "" if alone else f", {len(runs)} seed" + "s" * (len(runs) > 1)
+        axes.set_title(family.label + seeds, fontsize=8)
         axes.tick_params(labelbottom=n >= len(found) - columns)
     for axes in grid.flat[len(found) :]:
         axes.set_axis_off()
     first = grid.flat[0]
-    words = {
-        True: ("the agent (distribution's mean)", "population's average"),
-        False: ("median of the seeds", "each seed"),
-    }[alone]
-    _line(first, ([], []), MUTED, words[0], marked=alone)
-    _line(first, ([], []), MUTED, words[1], thin=True)
+    if alone:
+        _line(first, ([], []), MUTED, "the agent (distribution's mean)", marked=True)
+        _line(first, ([], []), MUTED, "population's average", thin=True)
+    else:
+        _line(first, ([], []), MUTED, "median of the seeds")
+        _line(first, ([], []), MUTED, "each seed", thin=True)
     if single:
         first.fill_between([], [], color=tint(MUTED, 0.2), label="population, best to worst")
     elif plain and not alone:
         first.plot([], [], label="plain M's median", **dotted)
     _finish(fig, 4)
-    fig.supxlabel(
-        "million " * millions + ("steps on the track" if x == "steps" else x), fontsize=8.5
-    )
+    words = "million " * millions + ("steps on the track" if x == "steps" else x)
+    fig.supxlabel(words, fontsize=8.5)
     fig.supylabel("return an episode, validation tracks", fontsize=8.5)
     return fig
 
@@ -224,7 +220,7 @@ def dream_errors(errors, models):
         "frame": "squared error of the frame",
         "return": "error of the return so far",
     }
-    fig, (row,) = panels(1, 3, 2.7)
+    fig, [row] = panels(1, 3, 2.7)
     for axes, (kind, title) in zip(row, titles.items(), strict=True):
         curve = _points(errors, "step", f"{kind}_persistence")
         _line(axes, curve, MUTED, "nothing moves", line="--")
@@ -246,7 +242,7 @@ def routes(found, solved=SOLVED):
     if not any(found.values()):
         raise AwmError("There is no search to compare. Run notebooks 05 and 06.")
     colors = (BLUE, VIOLET, ORANGE, GREEN, VERMILION)
-    fig, (row,) = panels(1, 2, 3.6, sharey=True)
+    fig, [row] = panels(1, 2, 3.6, sharey=True)
     for axes, x, unit in zip(row, ("real_steps", "core_hours"), (1e6, 1), strict=True):
         for n, (label, runs) in enumerate(found.items()):
             curves = [_points(run, x, "real") / [[unit], [1]] for run in runs]
@@ -262,8 +258,7 @@ def routes(found, solved=SOLVED):
 
 def _dream_and_track(xlabel: str, dreamt, real):
     """Returns in the dream and on the real track, each the curves of one or several seeds."""
-    fig = figure(3.2)
-    axes = fig.subplots()
+    fig, [[axes]] = panels(1, 1, 3.2)
     _runs(axes, dreamt, VIOLET, "in the dream", marked=True, line="--")
     _runs(axes, real, INK, "on the real track", marked=True)
     return _finish(fig, 2, xlabel=xlabel, ylabel="return an episode")

@@ -76,7 +76,7 @@ def world_model():
     sheet.text(8.7, 5.1, "Controller")
 
     # M and its three organs.
-    sheet.area(3.35, 1.0, 8.2, 2.9, M, tint(M, 0.09), corner=0.16, line=1.4, zorder=1)
+    sheet.area(3.35, 1.0, 8.2, 2.9, M, tint(M, 0.09), corner=0.16, z=1)
     sheet.text(3.6, 2.63, "M", M, 13, weight="bold")
     sheet.text(8.0, 2.63, "Memory", ha="right")
     sheet.box(4.7, 1.88, 1.24, 0.78, "attention", ATTENTION, "what matters?", 8.8)
@@ -217,26 +217,21 @@ class _Sketch:
         style = {"va": "center", "zorder": 5, "linespacing": 1.35, **style}
         self.axes.text(x, y, text, color=color, fontsize=size, ha=ha, **style)
 
-    def area(
-        self, left, bottom, right, top, edge=FAINT, fill="white", corner=0.18, line=1, zorder=0
-    ):
+    def area(self, left, bottom, right, top, edge=FAINT, fill="white", corner=0.18, z=0):
         """A rounded rectangle; by default a quiet frame around parts that belong together."""
-        style = {"boxstyle": f"round,pad=0,rounding_size={corner}", "zorder": zorder}
-        style |= {"facecolor": fill, "edgecolor": edge, "linewidth": line}
-        box = FancyBboxPatch((left, bottom), right - left, top - bottom, **style)
-        return self.axes.add_patch(box)
+        box = f"round,pad=0,rounding_size={corner}"
+        style = {"facecolor": fill, "edgecolor": edge, "zorder": z, "linewidth": 1.4 if z else 1}
+        patch = FancyBboxPatch((left, bottom), right - left, top - bottom, boxstyle=box, **style)
+        return self.axes.add_patch(patch)
 
-    def shape(self, points, color, zorder, edge="none"):
-        style = {"joinstyle": "round", "linewidth": 0 if edge == "none" else 1.4}
-        self.axes.add_patch(
-            Polygon(points, facecolor=color, edgecolor=edge, zorder=zorder, **style)
-        )
+    def shape(self, points, color, z, edge="none"):
+        style = {"facecolor": color, "edgecolor": edge, "linewidth": 1.4 * (edge != "none")}
+        self.axes.add_patch(Polygon(points, joinstyle="round", zorder=z, **style))
 
     def box(self, x, y, width, height, text, color, note="", size=11, strong=0.14):
         """A part, centred on (x, y): a heavy name and, below it, a lighter note."""
-        across, up = width / 2, height / 2
-        fill = tint(color, strong)
-        self.area(x - across, y - up, x + across, y + up, color, fill, 0.13, 1.4, 2)
+        left, bottom = x - width / 2, y - height / 2
+        self.area(left, bottom, left + width, bottom + height, color, tint(color, strong), 0.13, 2)
         lines = note.count("\n") + 1 if note else 0
         self.text(x, y + 0.115 * lines, text, color, size, weight="bold")
         self.text(x, y - 0.13 - 0.02 * lines, note)
@@ -281,21 +276,18 @@ class _Sketch:
         """A stylised CarRacing frame: grass, a road that bends by `turn`, the red car."""
         corner = np.array([x, y]) - size / 2
         square = (*corner, *(corner + size))
-        grass = self.area(*square, "none", "#7dc77a", 0.05, zorder=2)
+        grass = self.area(*square, "none", "#7dc77a", 0.05, 2)
         up = np.linspace(-0.1, 1.1, 40)
-        road = corner[:, None] + size * np.array(
-            [0.5 + turn * np.clip(up - 0.28, 0, None) ** 2, up]
-        )
+        across = 0.5 + turn * np.clip(up - 0.28, 0, None) ** 2
+        road = corner[:, None] + size * np.array([across, up])
         for width, color in ((0.31, "white"), (0.26, "#6e7276")):
             points = width * size * _UNIT * 72
             self.axes.plot(*road, color=color, linewidth=points, zorder=2.1, clip_path=grass)
-        for across in (-0.065, 0.065):
-            for along in (-0.065, 0.055):
-                wheel = np.array(
-                    [(-0.016, -0.032), (-0.016, 0.032), (0.016, 0.032), (0.016, -0.032)]
-                )
-                self.shape((wheel + (0.5 + across, 0.27 + along)) * size + corner, "#1d1f21", 2.2)
+        wheels = [(0.5 + x, 0.27 + y) for x in (-0.065, 0.065) for y in (-0.065, 0.055)]
+        x, y = (corner + size * np.array(wheels)).T
+        style = {"color": "#1d1f21", "linewidth": 0.032 * size * _UNIT * 72, "zorder": 2.2}
+        self.axes.vlines(x, y - 0.032 * size, y + 0.032 * size, **style)
         half = np.array([(0.045, -0.1), (0.045, 0.06), (0.02, 0.11)])
         body = np.concatenate([half, half[::-1] * (-1, 1)])
         self.shape((body + (0.5, 0.27)) * size + corner, "#d3272e", 2.3)
-        self.area(*square, WORLD, "none", 0.05, 1.4, 2.5)
+        self.area(*square, WORLD, "none", 0.05, 2.5)

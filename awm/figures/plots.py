@@ -20,7 +20,6 @@ from awm.figures.theme import (
     VERMILION,
     WIDTH,
     bare,
-    figure,
     model_color,
     note,
     panels,
@@ -46,8 +45,7 @@ def likelihood_gains(gains):
 
     `gains` is {Memory: {"mean", "low", "high", "each"}} in nats a step; negative is better.
     """
-    fig = figure(0.8 + 0.36 * len(gains))
-    axes = fig.subplots()
+    fig, [[axes]] = panels(1, 1, 0.8 + 0.36 * len(gains))
     for row, (memory, gain) in enumerate(gains.items()):
         color, each = model_color(memory), gain["each"]
         axes.plot(each, [row] * len(each), "o", color=color, markeredgecolor="white", zorder=5)
@@ -62,8 +60,7 @@ def probes(found):
     """What linear probes find: `found` is {Memory: {target: R²}}, a group of bars a target."""
     targets = list(next(iter(found.values())))
     width = 0.8 / len(found)
-    fig = figure(2.9)
-    axes = fig.subplots()
+    fig, [[axes]] = panels(1, 1, 2.9)
     for n, (memory, scores) in enumerate(found.items()):
         heights = [max(scores[target], 0) for target in targets]
         places = np.arange(len(targets)) + (n - (len(found) - 1) / 2) * width
@@ -83,19 +80,14 @@ def kl_per_dimension(kl, threshold=0.1):
     kl = np.asarray(kl, float)
     order = np.argsort(-kl)
     informative = kl[order] > threshold
-    fig = figure(2.6)
-    axes = fig.subplots()
+    fig, [[axes]] = panels(1, 1, 2.6)
     colors = np.where(informative, COLORS["V"], FAINT)
     axes.bar(range(len(kl)), kl[order], width=0.78, color=colors)
     axes.axhline(threshold, **LEVEL)
     level = f"informative: more than {threshold:g} nats"
     note(axes, level, (len(kl) - 0.4, threshold), (0, 3), ha="right", fontsize=7.5)
-    said = f"{informative.sum()} of {len(kl)} latents "
-    if not informative.all():
-        said += f"are informative and carry {kl[order][informative].sum():.1f} of "
-    else:
-        said += "carry "
-    said += f"{kl.sum():.1f} nats"
+    kept, of = kl[order][informative].sum(), f"{informative.sum()} of {len(kl)} latents"
+    said = f"{of} are informative and carry {kept:.1f} of {kl.sum():.1f} nats"
     axes.text(0.99, 0.97, said, transform=axes.transAxes, ha="right", va="top")
     axes.set_xticks(range(len(kl)), order, fontsize=6.5)
     axes.set(xlabel="latent", ylabel="KL divergence (nats)", xlim=(-0.7, len(kl) - 0.3))
@@ -197,8 +189,7 @@ def returns_comparison(evaluations, published=None, solved=SOLVED):
         family = Agent.parse(evaluation["controller"]).family
         groups.setdefault((family, evaluation.get("frames")), []).append(evaluation)
     several = len({frames for _, frames in groups}) > 1
-    fig = figure(0.75 + 0.46 * (len(groups) + len(published)))
-    axes = fig.subplots()
+    fig, [[axes]] = panels(1, 1, 0.75 + 0.46 * (len(groups) + len(published)))
     labels, means = [], []
     for row, ((family, frames), group) in enumerate(groups.items()):
         returns = np.concatenate([np.asarray(e["returns"], float) for e in group])
