@@ -70,7 +70,9 @@ def _notebook(ws: Workspace, name: str, executed: dict[str, Path]) -> str:
     try:
         body = page.convert(source, page.NOTEBOOK, folders)
     except AwmError as error:
-        raise AwmError(f"{path} cannot be read. Run `awm report` to make it anew. {error}") from None
+        raise AwmError(
+            f"{path} cannot be read. Run `awm report` to make it anew. {error}"
+        ) from None
     return page.page(ws, name, body, executed, _stages(ws, [f"notebooks/{name}.json"]))
 
 

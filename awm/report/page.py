@@ -50,6 +50,11 @@ def escape(text: str) -> str:
     return re.sub(r"([!-/:-@\[-`{-~])", r"\\\1", " ".join(str(text).split()))
 
 
+def quoted(text: str) -> str:
+    """Text as the value of an attribute in Markdown."""
+    return '"' + re.sub(r'(["\\])', r"\\\1", " ".join(str(text).split())) + '"'
+
+
 def fenced(code: str, language: str = "python") -> str:
     """Code as Markdown, whatever it holds."""
     fence = "~~~"

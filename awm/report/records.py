@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from awm import store
 from awm.errors import AwmError
-from awm.report.page import escape
+from awm.report.page import escape, quoted
 from awm.store import Workspace
 
 #: What stands in the text for a value that was not recorded, around its origin: the story leaves
@@ -57,8 +57,8 @@ class Value:
         if isinstance(self.raw, bool) or not isinstance(self.raw, int | float):
             return escape(self.raw)
         shown = self.form(self.raw) if callable(self.form) else format(self.raw, self.form)
-        title = self.origin.replace("\\", "\\\\").replace('"', '\\"')
-        return f'[{escape(shown).replace(chr(92) + "-", "−")}]{{.num title="{title}"}}'
+        shown = escape(shown).replace("\\-", "−")
+        return f"[{shown}]{{.num title={quoted(self.origin)}}}"
 
     def to(self, digits: int) -> "Value":
         """With so many decimals."""

@@ -15,7 +15,7 @@ import nbformat
 from awm import store
 from awm.errors import AwmError
 from awm.report import page
-from awm.report.page import TEMPLATES, Body, escape, fenced
+from awm.report.page import Body, escape, fenced, quoted
 from awm.report.records import ABSENT, Value, maker
 from awm.store import Workspace
 
@@ -49,9 +49,7 @@ class Story:
             lstrip_blocks=True,
             finalize=_written,
         )
-        functions = {
-            name: getattr(self, name) for name in ("figure", "table", "code", "notebook")
-        }
+        functions = {name: getattr(self, name) for name in ("figure", "table", "code", "notebook")}
         try:
             text = environment.from_string(source).render(**functions, **values)
         except jinja2.TemplateError as error:
@@ -75,17 +73,24 @@ class Story:
                 f"{self.notebook(maker(name))} draws it.\n:::"
             )
         words = self.captions.get(name, {})
-        caption = words.get("caption") or name.replace("_", " ")
-        alt = (words.get("alt") or caption).replace("\\", "\\\\").replace('"', '\\"')
-        return f'![{_caption(caption)}]({file}){{#fig-{name} alt="{alt}"}}'
+        caption = " ".join((words.get("caption") or name.replace("_", " ")).split())
+        alt = quoted(words.get("alt") or caption)
+        # A caption is Markdown; as a paragraph it begins no block of another kind.
+        caption = re.sub(r"^(?=[^\w*$`\s])", r"\\", caption)
+        return f"::: {{#fig-{name}}}\n![]({file}){{alt={alt}}}\n\n{caption}\n:::"
 
-    def table(self, name: str, caption: str, header: Sequence, rows: Sequence[Sequence]) -> Text:
-        """A numbered table; without rows it counts as a value that was not recorded."""
+    def table(self, name: str, header: Sequence, rows: Sequence[Sequence], caller) -> Text:
+        """A numbered table; what is called with it is its caption.
+
+        Without rows it counts as a value that was not recorded.
+        """
         if not rows:
             return Text(f"{ABSENT.format('')}{{#tbl-{name}}}")
-        lines = [header, ["---"] * len(header), *rows]
-        text = "\n".join("| " + " | ".join(map(_cell, line)) + " |" for line in lines)
-        return Text(f"{text}\n\n: {_written(caption)} {{#tbl-{name}}}")
+        lines = [header, *rows]
+        text = ["| " + " | ".join(map(_cell, line)) + " |" for line in lines]
+        text.insert(1, "|" + "---|" * len(header))
+        caption = " ".join(caller().split())
+        return Text("\n".join(text) + f"\n\n: {caption} {{#tbl-{name}}}")
 
     def code(self, notebook: str, tag: str) -> Text:
         """The cells of an executed notebook that carry a tag, folded."""

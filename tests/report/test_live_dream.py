@@ -6,15 +6,15 @@ from contextlib import contextmanager
 import numpy as np
 import pytest
 import torch
+from awm.attention import FeatureAttention, Items, empty_memory
+from awm.controller import Controller, Inputs
+from awm.mdn_rnn import MDNRNN, State
+from awm.vae import VAE
 from torch.nn import functional as F
 
 from awm import config, controller, dataset, live_dream, mdn_rnn, report, weights
-from awm.attention import FeatureAttention, Items, empty_memory
 from awm.config import PROFILES
-from awm.controller import Controller, Inputs
 from awm.errors import AwmError
-from awm.mdn_rnn import MDNRNN, State
-from awm.vae import VAE
 from tests import synthetic
 
 PROFILE = PROFILES["smoke"]

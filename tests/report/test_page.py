@@ -67,8 +67,9 @@ def test_formulas_become_mathml():
 
 def test_figures_and_tables_are_numbered_and_referred_to(picture):
     body = page.convert(
-        "# T\n\nSee @fig-b, @tbl-t, @fig-a.\n\n![One $x$](a.png){#fig-a alt='A'}\n\n"
-        "::: {#fig-b .absent}\nNone.\n:::\n\n| a |\n|---|\n| 1 |\n\n: Two {#tbl-t}\n\n## What's next?",
+        "# T\n\nSee @fig-b, @tbl-t, @fig-a.\n\n"
+        "::: {#fig-a}\n![](a.png){alt='A'}\n\nOne $x$\n:::\n\n::: {#fig-b .absent}\nNone.\n:::\n\n"
+        "| a |\n|---|\n| 1 |\n\n: Two {#tbl-t}\n\n## What's next?",
         page.STORY,
         [picture],
     )

@@ -1,489 +1,171 @@
-"""The report: formulas, figures, numbers and their origin; one file that needs no network."""
+"""The story's rule: values with their origin, and what was not recorded is left out and named."""
 
 import json
-import re
-from dataclasses import replace
-from html.parser import HTMLParser
 
-import nbformat
 import numpy as np
 import pytest
-from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+from nbformat.v4 import new_code_cell, new_notebook
 from PIL import Image
 
-from awm import config, markup, notebook_page, provenance, report
+from awm import store
 from awm.errors import AwmError
+from awm.report.records import Value, duration, maker, record
+from awm.report.story import Story
+from awm.store import Workspace
 
-PROFILE = config.PROFILES["smoke"]
-
-
-@pytest.fixture(autouse=True)
-def workspace(tmp_path, monkeypatch):
-    monkeypatch.setenv("AWM_ROOT", str(tmp_path))
-    return tmp_path
-
-
-def write_record(name, **values):
-    path = config.data_dir(PROFILE) / name
-    provenance.write_json(path, provenance.record(PROFILE, **values))
-    return path
-
-
-def write_picture(name, caption="What is to be seen.", alt=None):
-    folder = config.images_dir()
-    folder.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(np.zeros((4, 4, 3), np.uint8)).save(folder / f"{name}.png")
-    path = folder / "captions.json"
-    captions = json.loads(path.read_text()) if path.exists() else {}
-    path.write_text(json.dumps({**captions, name: {"caption": caption, "alt": alt or caption}}))
-
-
-def write_notebook(name, *cells):
-    folder = config.data_dir(PROFILE) / "notebooks"
-    folder.mkdir(parents=True, exist_ok=True)
-    nbformat.write(new_notebook(cells=list(cells)), folder / f"{name}.ipynb")
+HOSTILE = "<script>x</script> | [a](javascript:b) `<i>`{=html}\n\n# {{ 7 }} \ue000"
 
 
 @pytest.fixture
-def run(workspace):
-    """A made-up run of the smoke profile, nearly complete."""
-    write_record(
-        "rollouts.json",
-        frames=390,
-        drivers=["random", "walk", "scripted", "noisy", "noisy", "noisy"],
-        seeds=list(range(6)),
-        wall_time_s=75.4,
+def ws(workspace):
+    found = Workspace.open("smoke")
+    history = [{"nll": 9.0}, {"nll": None}, {"nll": 7.25}, {"nll": 8.0}]
+    store.write_json(
+        found.own / "vae.json",
+        {"updates": 1200, "test": {"error": 14.66, "kl": None}, "history": history, "who": HOSTILE}
+        | {"wall_time_s": 75.4, "steps": 2_340_000, "gain": -0.1, "share": 0.931},
     )
-    write_record(
-        "vae.json",
-        wall_time_s=12.0,
-        history=[
-            {"update": 10, "train_loss": 80.0},
-            {"update": 12, "train_loss": 60.0, "validation_reconstruction": 43.21},
-        ],
-        test={"test_reconstruction": 44.9, "test_kl": 3.0},
-    )
-    write_record(
-        "iteration-none.json",
-        rounds=[
-            {"dreamt": 950.0, "real": 120.0, "real_steps": 390, "vae_error": 20.0}
-            | {"controller": "none-dream"},
-            {"dreamt": 800.0, "real": 640.0, "real_steps": 590, "vae_error": 21.0}
-            | {"controller": "none-dream-round1"},
-        ],
-    )
-    refined = config.data_dir(PROFILE) / "evolution" / "none-refined.jsonl"
-    refined.parent.mkdir(parents=True, exist_ok=True)
-    refined.write_text(
-        '{"generation": 0, "mean": 5, "validation": 78.0, "steps": 99, "seconds": 5}\n'
-    )
-    for model, nll in (("none", 33.3), ("spatial", 33.1)):
-        write_record(
-            f"mdn_rnn-{model}.json",
-            parameters=123_456,
-            wall_time_s=9.0,
-            history=[{"update": 8, "train_nll": 35.0, "validation_nll": nll}],
-            test={"nll": nll + 1, "reward_r2": 0.125},
-        )
-        log = config.data_dir(PROFILE) / "evolution" / f"{model}.jsonl"
-        log.parent.mkdir(parents=True, exist_ok=True)
-        log.write_text(
-            '{"generation": 0, "mean": -20, "validation": null, "steps": 99, "seconds": 5}\n'
-            '{"generation": 1, "mean": -10, "validation": 77.0, "steps": 200, "seconds": 9}\n'
-            '{"generation": 2, "me'
-        )
-        for frames in ("fast", "reference"):
-            returns = list(range(10)) if model == "none" else list(range(100, 110))
-            write_record(
-                f"evaluations/{model}-{frames}.json",
-                controller=model,
-                model=model,
-                frames=frames,
-                episodes=10,
-                returns=returns,
-                seeds=list(range(10)),
-                mean=float(np.mean(returns)),
-                std=2.9,
-                median=4.5,
-                ci95=[1.0, 8.0],
-                finished=0.5,
-                over_900=0.25,
-                wall_time_s=3.0,
-            )
-    for name in ("MDP", "vae_training_loss"):
-        write_picture(name)
-    write_notebook(
-        "02_vae",
-        new_markdown_cell("# Teaching V to *see*\n\nThe latent $z_t$.\n\n## Training"),
-        new_code_cell("model = vae.train(profile)", metadata={"tags": ["train"]}),
-    )
-
-
-def page(name="index"):
-    return (config.report_dir() / f"{name}.html").read_text()
-
-
-def text_of(html):
-    html = re.sub(r"<(style|script).*?</\1>", " ", html, flags=re.S)
-    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", "", html).replace("&nbsp;", " "))
-
-
-class Audit(HTMLParser):
-    """Collects what a page would fetch, its links, anchors, headings, and images without alt."""
-
-    def __init__(self):
-        super().__init__()
-        self.fetched, self.links, self.ids, self.headings, self.no_alt = [], [], [], [], []
-
-    def handle_starttag(self, tag, attributes):
-        found = dict(attributes)
-        for name in ("src", "srcset", "data", "poster", "action", "background"):
-            if found.get(name):
-                self.fetched.append(found[name])
-        if "href" in found:
-            (self.links if tag == "a" else self.fetched).append(found["href"])
-        if "id" in found:
-            self.ids.append(found["id"])
-        if re.fullmatch(r"h[1-6]", tag):
-            self.headings.append(int(tag[1]))
-        if tag == "img" and not found.get("alt"):
-            self.no_alt.append(found.get("src", "")[:40])
-
-
-def audit(html):
-    found = Audit()
-    found.feed(html)
     return found
 
 
-# ---------------------------------------------------------------- markup
+def told(ws, text: str, executed=None, **values) -> str:
+    names = {"vae": record(ws, "vae.json"), "m": record(ws, "mdn_rnn/plain.json")}
+    return Story(ws, executed or {}).render(text, **names | values).html
 
 
-def test_formulas_become_mathml():
-    html = markup.markdown(r"The return $G_t$ is" "\n\n" r"$$G_t = \sum_k \gamma^k r_{t+k}$$")
-    assert html.count("<math") == 2
-    assert "<msub><mi>G</mi><mi>t</mi></msub>" in html
-    assert 'display="block"' in html
-    assert "$" not in html
-    assert "http" not in html
+@pytest.mark.parametrize(
+    "expression, shown, place",
+    [
+        ("vae.updates", "1,200", "updates"),
+        ("vae.test.error.to(1)", "14.7", "test.error"),
+        ("vae.gain.signed(2)", "−0.10", "gain"),
+        ("vae.share.percent", "93%", "share"),
+        ("vae.wall_time_s.time", "1 min 15 s", "wall_time_s"),
+        ("vae.steps.millions()", "2.34", "steps"),
+        ("vae.history[2].nll.to(2)", "7.25", "history.2.nll"),
+        ("vae.history.lowest('nll').to(2)", "7.25", "history, lowest nll"),
+        ("vae.history.last('nll')", "8", "history, last nll"),
+        ("vae.test.error.less(vae.updates).signed()", "−1,185", "test.error less updates"),
+    ],
+)
+def test_a_number_tells_its_origin(ws, expression, shown, place):
+    html = told(ws, f"It is {{{{ {expression} }}}}.")
+    assert html == (
+        f'<p>It is <span class="num" title="data/smoke/vae.json: {place}">{shown}</span>.</p>\n'
+    )
 
 
-def test_a_formula_that_cannot_be_converted_stays_readable():
-    for latex in (r"\nonsense x", r"\left( x"):
-        assert markup.math(latex) == f'<code class="latex">{latex}</code>'
+def test_the_committed_record_stands_in(ws):
+    store.write_json(ws.committed / "mdn_rnn" / "plain.json", {"test": {"nll": 33.3}})
+    html = told(ws, "{{ m.test.nll.to(1) }}")
+    assert 'title="data/pretrained/smoke/mdn_rnn/plain.json: test.nll">33.3<' in html
 
 
-def test_every_formula_of_the_story_converts():
-    report.build(PROFILE)
-    assert 'class="latex"' not in page()
-    assert "<math" in page()
+def test_a_paragraph_without_its_value_is_left_out_and_named_once(ws):
+    html = told(
+        ws,
+        """
+# One
+
+Kept {{ vae.updates }}.
+
+Lost {{ m.test.nll }} and
+{{ m.parameters }}.
+
+- An item.
+- Lost {{ vae.test.kl }}.
+- Another item.
+
+{% call table("t", ["a", "b"], rows) %}Of.{% endcall %}
+
+Also lost, with @tbl-t.
+
+The *end* of it.
+
+## Two
+
+Nothing is missing.
+""",
+        rows=[],
+    )
+    assert "Kept" in html and "end" in html and html.count("<li>") == 2
+    assert "lost" not in html.lower() and "tbl-t" not in html
+    assert html.count('class="note"') == 1
+    note = html[html.index('class="note"') : html.index("Two")]
+    assert "<code>data/smoke/mdn_rnn/plain.json</code> (notebook 03)" in note
+    assert "<code>data/smoke/vae.json</code> (notebook 02)" in note
 
 
-def test_headings_on_one_page_have_different_anchors():
-    headings = []
-    markup.markdown("# What's next?\n\n## Results", headings=headings)
-    markup.markdown("## Results", headings=headings)
-    assert [h.id for h in headings] == ["whats-next", "results", "results-2"]
+@pytest.mark.parametrize("value", [None, float("nan"), float("inf")])
+def test_what_is_no_number_is_not_there(ws, value):
+    assert "Lost" not in told(ws, "Lost {{ v }}.", v=Value(value, "x.json: y"))
 
 
-def test_pictures_of_markdown_are_embedded_or_said_to_be_missing(tmp_path):
-    Image.fromarray(np.zeros((2, 2, 3), np.uint8)).save(tmp_path / "a.png")
-    assert 'src="data:image/png;base64,' in markup.markdown("![A track](a.png)", (tmp_path,))
-    for url in ("b.png", "https://example.org/c.png"):
-        html = markup.markdown(f"![B]({url})", (tmp_path,))
-        assert "<img" not in html
-        assert url in html
+def test_tables_hold_values_and_say_where_one_is_missing(ws):
+    html = told(
+        ws,
+        'See @tbl-t.\n\n{% call table("t", ["a|b", "c"], rows) %}\nOf *all*\n{{ vae.updates }}.\n'
+        "{% endcall %}",
+        rows=[["one", Value(2.5, "r.json: x").to(1)], ["two", Value(None, "r.json: y")]],
+    )
+    assert "<th>a|b</th>" in html and ">2.5</span></td>" in html and "<td>–</td>" in html
+    assert "Table\u00a01" in html and "<strong>Table 1.</strong> Of <em>all</em> <span" in html
 
 
-# ---------------------------------------------------------------- notebook pages
+def test_nothing_that_was_recorded_becomes_markup(ws):
+    (ws.images).mkdir(parents=True)
+    Image.fromarray(np.zeros((2, 2, 3), np.uint8)).save(ws.images / "a.png")
+    captions = {"a": {"caption": HOSTILE, "alt": f'{HOSTILE}" onload="x'}}
+    (ws.images / "captions.json").write_text(json.dumps(captions))
+    rows = [[Value(1, HOSTILE), HOSTILE]]
+    html = told(
+        ws,
+        'Says {{ vae.who }}. {{ v }} {{ s }}\n\n{{ figure("a") }}\n\n'
+        '{% call table("t", h, rows) %}{{ s }}{% endcall %}',
+        v=Value(5, HOSTILE), s=HOSTILE, h=[HOSTILE, HOSTILE], rows=rows,
+    )  # fmt: skip
+    for bad in ("<script", "<i>", 'javascript:b"', "<h1", " onload=", ">7<"):
+        assert bad not in html.replace("&quot; onload=", ""), bad
+    assert html.count("&lt;script&gt;") >= 6
 
 
-def render(*cells):
-    return notebook_page.render(new_notebook(cells=list(cells)))
+def test_figures_have_captions_and_alternative_texts_or_say_who_draws_them(ws):
+    ws.images.mkdir(parents=True)
+    for name in ("MDP", "routes"):
+        Image.fromarray(np.zeros((2, 2, 3), np.uint8)).save(ws.images / f"{name}.png")
+    words = {"MDP": {"caption": "The loop of $s_t$.", "alt": 'Two "boxes" and <arrows>'}}
+    (ws.images / "captions.json").write_text(json.dumps(words))
+    html = told(ws, 'See @fig-vae_kl.\n\n{{ figure("MDP", "routes") }}\n\n{{ figure("vae_kl") }}\n')
+    assert "<strong>Figure 1.</strong> The loop of <math" in html
+    assert 'alt="Two &quot;boxes&quot; and &lt;arrows&gt;"' in html
+    assert html.index('class="row"') < html.index("Figure 2") < html.index("Figure 3")
+    assert "There is no picture <code>vae_kl</code> yet: notebook 02 draws it." in html
 
 
-def test_a_widget_is_represented_by_its_picture_or_left_out():
-    view = {notebook_page.WIDGET: {"model_id": "x"}, "text/plain": "VBox(children=(...))"}
-    html = render(
-        new_code_cell(
-            "explorer()",
-            outputs=[
-                new_output("display_data", data=view),
-                new_output(
-                    "display_data",
-                    data={**view, "image/png": "iVBORw0KGgo="},
-                    metadata={"image/png": {"alt": "Sliders"}},
-                ),
-            ],
-        )
-    ).html
-    assert "VBox" not in html
-    assert html.count("<img") == 1
-    assert 'alt="Sliders"' in html
-
-
-def test_outputs_bring_no_scripts_and_fetch_nothing():
-    html = render(
-        new_code_cell(
-            "df",
-            outputs=[
-                new_output(
-                    "display_data",
-                    data={
-                        "text/html": "<script src='https://x.org/a.js'></script><b>7</b>"
-                        "<iframe src='https://x.org'></iframe><img src='https://x.org/a.png'>"
-                    },
-                )
-            ],
-        )
-    ).html
-    assert "<b>7</b>" in html
-    assert "x.org" not in html
-    assert "<script" not in html
-
-
-def test_code_is_folded_coloured_and_escaped():
-    html = render(new_code_cell("# Compare\nx < 1")).html
-    assert '<details class="code">' in html
-    assert "<code># Compare</code>" in html
-    assert "&lt;" in html
-
-
-def test_a_damaged_notebook_is_named(workspace):
-    path = workspace / "01_data.ipynb"
-    path.write_text("{")
-    with pytest.raises(AwmError, match="01_data.ipynb"):
-        notebook_page.read(path)
-
-
-# ---------------------------------------------------------------- the story
-
-
-def test_without_any_run_the_report_says_what_is_missing():
-    index = report.build(PROFILE)
-    assert index == config.report_dir() / "index.html"
-    text = text_of(page())
-    for stage, notebook in (
-        ("No rollouts have been recorded", "01"),
-        ("V has not been trained", "02"),
-        ("M has not been trained", "03"),
-        ("No attentive M has been trained", "04"),
-        ("No controller has been evolved", "05"),
-        ("No controller has been evaluated", "07"),
+def test_a_story_that_errs_is_refused(ws):
+    for text, words in (
+        ("{{ nobody }}", "nobody"),
+        ('{{ figure("a") }}\n\n{{ figure("a") }}', "twice"),
+        ("See @fig-nothing.", "fig-nothing"),
+        ("See @tbl-nothing.", "tbl-nothing"),
     ):
-        assert f"{stage} in this profile: notebook {notebook} does it" in text
-    assert 'class="num"' not in page()
+        with pytest.raises(AwmError, match=words):
+            told(ws, text)
 
 
-def test_a_missing_figure_says_which_notebook_draws_it(run):
-    report.build(PROFILE)
-    text = text_of(page())
-    assert "There is no picture vae_val_loss yet: notebook 02_vae draws it." in text
-    assert "There is no picture MDP" not in text
+def test_code_comes_from_the_executed_notebook(ws):
+    import nbformat
 
-
-def test_figures_have_numbers_captions_and_alternative_texts(run):
-    write_picture("MDP", "The loop of $s_t$ and $a_t$.", "Two boxes and <arrows>")
-    report.build(PROFILE)
-    html = page()
-    figure = re.search(r'<figure id="figure-MDP">.*?</figure>', html, flags=re.S)[0]
-    assert "<b>Figure 1.</b> The loop of <math" in figure
-    assert 'alt="Two boxes and &lt;arrows&gt;"' in figure
-    numbers = [int(n) for n in re.findall(r"<b>Figure (\d+)\.</b>", html)]
-    assert numbers == list(range(1, len(report.FIGURES) + 1))
-    assert '<a href="#figure-vae_kl_per_dimension">Figure&nbsp;' in html
-
-
-def test_numbers_are_looked_up_and_tell_their_origin(run):
-    report.build(PROFILE)
-    html = page()
-    assert (
-        '<span class="num" title="data/smoke/vae.json: lowest validation_reconstruction in '
-        'history">43.2</span>' in html
-    )
-    text = text_of(html)
-    assert "390 frames in 6 episodes" in text
-    assert "1 min 15 s" in text
-    assert "34.30" in text
-    assert "The best validation score of its mean is 77" in text
-    assert "population's average ended at −10" in text
-    assert "promised 950 points and its controller earned 120" in text
-    assert "the last promised 800 and earned 640" in text
-    assert "+100" in text  # spatial less plain, on the same ten tracks
-    assert "better than plain M" in text
-
-
-def test_a_dream_as_a_start_is_compared_with_zero(run):
-    folder = config.data_dir(PROFILE)
-    found = json.loads((folder / "evaluations" / "none-fast.json").read_text())
-    found |= {"controller": "none-dream-woken", "returns": [r + 40.0 for r in found["returns"]]}
-    path = folder / "evaluations" / "none-dream-woken-fast.json"
-    provenance.write_json(path, found | {"mean": 44.5})
-    write_record(
-        "mdn_rnn-rewards.json",
-        none={"r2": {"1": 0.1, "50": 0.9}, "found": 0.3, "chance": 0.2, "tiles": 70, "ends": 0},
-    )
-    for name, temperature in (("none-dream", 1.0), ("none-dream-woken", None)):
-        entry = {"generation": 0, "mean": 1.0, "validation": 520.0, "real": 310.0, "steps": 1000}
-        entry |= {"seconds": 3600.0, "record": {"cpu_count": 2}}
-        entry |= {"settings": {"temperature": temperature}}
-        (folder / "evolution" / f"{name}.jsonl").write_text(json.dumps(entry) + "\n")
-    report.build(PROFILE)
-    text = text_of(page())
-    assert "V and plain M, evolved in the dream, then on the track: 44 on average" in text
-    assert "a dream is the better start" in text
-    row = re.search(r"<tr><td>On the track from the dream of round 0, 1 seed.*?</tr>", page())[0]
-    assert text_of(row).count("0.00 M, 2.1 h") == 2 and text_of(row).count("not reached") == 2
-    assert "of the 70 steps on which a tile was reached" in text
-    assert "no test episode of 64 steps is over before its limit" in text
-
-
-def test_verdicts_follow_the_signs(run):
-    """What the story says of attention and of temperatures, for numbers that are known."""
-
-    def gain(mean, reach):
-        return {"mean": mean, "low": mean - reach, "high": mean + reach, "seeds": 3}
-
-    kinds = {"feature": gain(-0.2, 0.1), "spatial": gain(-0.1, 0.2), "temporal": gain(0.3, 0.1)}
-    write_record("mdn_rnn-attentions.json", **kinds, wide=gain(-0.05, 0.1), less_wide=kinds)
-    write_record("mdn_rnn-wide.json", parameters=9, test={"nll": 33.0, "reward_r2": 0.1})
-    folder = config.data_dir(PROFILE)
-    for seed in (0, 1):  # spatial is 100 better with both searches, each on an M of its own
-        for model, returns in (("none", range(10)), ("spatial", range(100, 110))):
-            name = f"{model}-seed{seed}" if seed else model
-            found = json.loads((folder / f"evaluations/{model}-fast.json").read_text())
-            found |= {"controller": name, "model": name, "returns": [r + seed for r in returns]}
-            provenance.write_json(folder / f"evaluations/{name}-fast.json", found)
-    for temperature, dreamt, real in ((0.5, 900.0, 100.0), (1.0, 300.0, 200.0)):
-        tau = "" if temperature == PROFILE.dream.temperature else f"-tau{temperature}"
-        entry = {"generation": 0, "validation": dreamt, "real": real, "steps": 9, "seconds": 1.0}
-        entry |= {"settings": {"temperature": temperature}, "record": {}, "mean": 1.0}
-        (folder / "evolution" / f"none-dream{tau}.jsonl").write_text(json.dumps(entry) + "\n")
-    report.build(replace(PROFILE, searched_on=(0, 1)))
-    text = text_of(page())
-    assert (
-        "attention to features helps; attention to the past hurts; of attention to places" in text
-    )
-    assert "Heat shrinks the illusion far more than it improves the driving." in text
-    assert "drove with 2 trainings of M" in text and "and the wider one counts" in text
-    assert "better than plain M" in text
-    prose = re.sub(r"<(table|pre|code|svg|math|script|style)\b.*?</\1>", "", page(), flags=re.S)
-    prose = prose.partition('id="citations"')[0]
-    assert not re.findall(r"[a-z)]\.[A-Z][a-z]+ ", text_of(prose)), "a space was swallowed"
-
-
-def test_a_number_that_was_not_recorded_is_not_made_up(run):
-    write_record("vae.json", wall_time_s=12.0, history=[], test={})
-    report.build(PROFILE)
-    text = text_of(page())
-    assert "After not recorded yet updates" in text
-    assert "43.2" not in text
-
-
-def test_committed_artefacts_stand_in_for_a_run(workspace):
-    provenance.write_json(
-        config.pretrained_dir() / "smoke" / "vae.json",
-        provenance.record(PROFILE, history=[{"validation_reconstruction": 15.5}]),
-    )
-    report.build(PROFILE)
-    assert "data/pretrained/smoke/vae.json" in page()
-    assert ">15.5<" in page()
-
-
-def test_code_comes_from_the_executed_notebook(run):
-    report.build(PROFILE)
-    html = page()
-    assert html.count('<details class="code">') == 1
-    assert "notebook 04_attention has not been run in this profile" in text_of(html)
-    write_notebook("04_attention", new_code_cell("untagged"))
-    report.build(PROFILE)
-    assert "notebook 04_attention has no cell tagged “train”" in text_of(page())
-
-
-def test_the_footer_names_profile_commit_machine_and_wall_times(run):
-    report.build(PROFILE)
-    footer = text_of(page().split("<footer>")[1])
-    assert "Profile smoke" in footer
-    assert "Data collection 1 min 15 s" in text_of(
-        page().split("<footer>")[1].replace("</td><td>", " ")
-    )
-    assert "data/smoke/evaluations/spatial-reference.json" in footer
-    machine = provenance.machine()
-    assert machine["machine"] in footer
-    commit = provenance.commit()["commit"]
-    assert commit is None or commit[:10] in footer
-
-
-def test_pages_are_self_contained(run):
-    report.build(PROFILE)
-    for name in ("index", "02_vae"):
-        html = page(name)
-        found = audit(html)
-        assert [url for url in found.fetched if not url.startswith("data:")] == []
-        assert not re.search(r"@import|url\(\s*['\"]?(?!data:)", html)
-        assert "import(" not in html
-        assert found.no_alt == []
-
-
-def test_links_lead_somewhere(run):
-    report.build(PROFILE)
-    pages = {path.name for path in config.report_dir().iterdir()}
-    assert pages == {"index.html", "02_vae.html", "results.json"}
-    for name in ("index", "02_vae"):
-        found = audit(page(name))
-        assert len(found.ids) == len(set(found.ids))
-        for link in found.links:
-            if link.startswith("#"):
-                assert link[1:] in found.ids
-            elif not re.match(r"https?://", link):
-                assert link in pages
-
-
-def test_headings_are_in_order(run):
-    report.build(PROFILE)
-    levels = audit(page()).headings
-    assert levels[0] == 1
-    assert levels.count(1) == 1
-    for before, after in zip(levels, levels[1:], strict=False):
-        assert after <= before + 1
-    titles = [
-        re.sub(r"#$", "", text_of(title))
-        for title in re.findall(r"<h2[^>]*>(.*?)</h2>", page(), flags=re.S)
-    ]
-    assert titles == [
-        "Introduction",
-        "Models",
-        "Environment",
-        "Methodology",
-        "Results",
-        "Discussion",
-        "Citations",
-    ]
-
-
-def test_every_citation_is_listed_and_every_entry_cited(run):
-    report.build(PROFILE)
-    html = page()
-    listed = set(re.findall(r'<li id="(ref-\w+)"', html))
-    cited = set(re.findall(r'class="cite" href="#(ref-\w+)"', html))
-    assert cited == listed
-
-
-def test_a_failed_build_leaves_the_old_report(run, monkeypatch):
-    report.build(PROFILE)
-    before = {path.name: path.read_text() for path in config.report_dir().iterdir()}
-    (config.data_dir(PROFILE) / "vae.json").write_text('{"profile": "smo')
-    with pytest.raises(AwmError, match="vae.json is damaged"):
-        report.build(PROFILE)
-    assert {p.name: p.read_text() for p in config.report_dir().iterdir()} == before
-    assert not list(config.root().glob(".report-*"))
-
-
-def test_pages_of_another_run_are_taken_away(run):
-    report.build(PROFILE)
-    (config.report_dir() / "03_mdn_rnn.html").write_text("of yesterday")
-    report.build(PROFILE)
-    assert not (config.report_dir() / "03_mdn_rnn.html").exists()
+    path = ws.own / "02_vae.ipynb"
+    path.parent.mkdir(exist_ok=True)
+    cell = new_code_cell("train()\n\n# - done", metadata={"tags": ["train"]})
+    nbformat.write(new_notebook(cells=[cell]), path)
+    text = '{{ code("02_vae", "train") }}\n\n{{ code("02_vae", "no") }}\n\n{{ code("03", "no") }}'
+    html = told(ws, text, {"02_vae": path})
+    assert html.count('<details class="code">') == 1 and "# - done" in html
+    assert '<a href="02_vae.html">notebook 02 vae</a>' in html
+    assert "notebook 02_vae has no cell tagged “no”" in html
+    assert "notebook 03 has not been run in this profile" in html
 
 
 @pytest.mark.parametrize(
@@ -497,90 +179,33 @@ def test_pages_of_another_run_are_taken_away(run):
     ],
 )
 def test_durations_in_words(seconds, words):
-    assert report.duration(seconds) == words
+    assert duration(seconds) == words
 
 
 @pytest.mark.parametrize(
-    "controller, words",
+    "name, notebook",
     [
-        ("V", "V alone"),
-        ("spatial", "V and M, spatial attention"),
-        ("none-seed2", "V and plain M, seed 2"),
-        ("scripted", "scripted"),
+        ("data/paper/rollouts.json", "01"),
+        ("data/pretrained/paper/vae.json", "02"),
+        ("mdn_rnn/wide-1.json", "03"),
+        ("mdn_rnn/spatial.json", "04"),
+        ("study/attention.json", "04"),
+        ("agents/plain_track_refined.jsonl", "05"),
+        ("agents/plain-round3_dream_track.json", "06"),
+        ("study/dream_error.json", "06"),
+        ("study/rounds-plain.json", "06"),
+        ("evaluations/plain_track.fast.json", "07"),
+        ("dream_error", "06"),
+        ("dream_training", "07"),
+        ("rollout", "07"),
+        ("controller_training", "05"),
     ],
 )
-def test_controllers_in_words(controller, words):
-    assert report.label(controller) == words
+def test_who_makes_what(name, notebook):
+    assert maker(name)[:2] == notebook
 
 
-# ---------------------------------------------------------------- in a browser
-
-
-@pytest.fixture
-def opened(run, browser):
-    """Opens a page of the report from disk, offline; fails on any message in the console."""
-    report.build(PROFILE)
-    complaints, contexts = [], []
-
-    def open_page(name="index", **options):
-        context = browser.new_context(offline=True, **options)
-        contexts.append(context)
-        shown = context.new_page()
-        shown.on("console", lambda message: complaints.append(message.text))
-        shown.on("pageerror", lambda error: complaints.append(str(error)))
-        shown.on("requestfailed", lambda request: complaints.append(request.url))
-        shown.goto((config.report_dir() / f"{name}.html").as_uri())
-        return shown
-
-    yield open_page
-    for context in contexts:
-        context.close()
-    assert complaints == []
-
-
-@pytest.mark.browser
-def test_code_is_toggled_by_button_and_key(opened):
-    shown = opened()
-    code = shown.locator("details.code")
-    button = shown.locator("#toggle-code")
-    assert code.first.get_attribute("open") is None
-    shown.keyboard.press("c")
-    assert code.first.get_attribute("open") is not None
-    assert button.inner_text() == "Hide code"
-    assert button.get_attribute("aria-pressed") == "true"
-    button.click()
-    assert code.first.get_attribute("open") is None
-    shown.keyboard.press("Control+c")
-    assert code.first.get_attribute("open") is None
-
-
-@pytest.mark.browser
-def test_the_theme_follows_the_system_and_the_button(opened):
-    def ground(shown):
-        return shown.evaluate("getComputedStyle(document.body).backgroundColor")
-
-    light, dark = opened(color_scheme="light"), opened(color_scheme="dark")
-    assert ground(light) != ground(dark)
-    light.locator("#toggle-theme").click()
-    assert ground(light) == ground(dark)
-    light.reload()
-    assert ground(light) == ground(dark)
-
-
-@pytest.mark.browser
-@pytest.mark.parametrize("name", ["index", "02_vae"])
-def test_nothing_is_wider_than_a_phone(opened, name):
-    shown = opened(name, viewport={"width": 360, "height": 740})
-    assert shown.evaluate("document.documentElement.scrollWidth") <= 360
-    assert shown.locator(".contents details").get_attribute("open") is None
-
-
-@pytest.mark.browser
-def test_contents_lead_to_their_sections(opened):
-    shown = opened(viewport={"width": 1280, "height": 900})
-    link = shown.locator(".contents a", has_text="What's next?")
-    link.click()
-    shown.wait_for_function(
-        "document.getElementById('whats-next').getBoundingClientRect().top < 300"
-    )
-    assert shown.url.endswith("#whats-next")
+def test_a_damaged_record_is_named(ws):
+    (ws.own / "vae.json").write_text("[]")
+    with pytest.raises(AwmError, match="vae.json is damaged"):
+        record(ws, "vae.json")

@@ -14,6 +14,17 @@ local function numbered(id, blocks)
   blocks[1].content = pandoc.Inlines {label, pandoc.Space()} .. blocks[1].content
 end
 
+-- A picture and its caption, or a note that there is none.
+local function illustration(div)
+  if div.classes:includes("absent") then
+    numbered(div.identifier, div.content)
+    return div
+  end
+  local picture = div.content:remove(1)
+  numbered(div.identifier, div.content)
+  return pandoc.Figure({pandoc.Plain(picture.content)}, div.content, div.attr)
+end
+
 -- A region of its own that scrolls, and can be reached by keyboard, on a narrow screen.
 local function scrolling(table)
   local named = table.caption.long[1] and pandoc.utils.stringify(table.caption.long) or "Table"
@@ -129,16 +140,12 @@ return {
         {class = "anchor", ["aria-label"] = "Link to this section"}))
       return header
     end,
-    Figure = function(figure)
-      numbered(figure.identifier, figure.caption.long)
-      return figure
-    end,
     Table = function(table)
       numbered(table.identifier, table.caption.long)
       return scrolling(table)
     end,
     Div = function(div)
-      if div.classes:includes("absent") then numbered(div.identifier, div.content) end
+      if div.identifier:match("^fig%-") then return illustration(div) end
       if div.classes:includes("cell") then return cell(div) end
       if div.classes:includes("fold") then
         return folded(div, pandoc.Str("from " .. div.attributes.from))
