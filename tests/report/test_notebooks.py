@@ -7,38 +7,32 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
-from awm import config, pipeline
+from awm import store
 from awm.errors import AwmError
-from awm.provenance import read_json
+from awm.report import build
+from awm.report import notebooks as pipeline
+from awm.store import Workspace
 
 
 @pytest.fixture(autouse=True)
-def workspace(tmp_path, monkeypatch):
-    monkeypatch.setenv("AWM_ROOT", str(tmp_path))
-    # As on a machine where nobody ever installed a kernel.
-    monkeypatch.setenv("JUPYTER_DATA_DIR", str(tmp_path / "no-kernels-here"))
-    monkeypatch.setenv("JUPYTER_CONFIG_DIR", str(tmp_path / "no-config-here"))
-    return tmp_path
+def machine(workspace, monkeypatch):
+    """One where nobody ever installed a kernel; the report is only said to be built."""
+    monkeypatch.setenv("JUPYTER_DATA_DIR", str(workspace / "no-kernels-here"))
+    monkeypatch.setenv("JUPYTER_CONFIG_DIR", str(workspace / "no-config-here"))
+    monkeypatch.setattr(build, "build", lambda ws: ws.report / "index.html")
 
 
 @pytest.fixture
 def notebooks(workspace):
-    """Writes tiny notebooks: `add("01_first", "code of a cell", ...)`; returns their folder."""
+    """Writes tiny notebooks: `add("01_first", "code of a cell", ...)`."""
     folder = workspace / "notebooks"
     folder.mkdir()
 
     def add(name, *cells):
-        nbformat.write(
-            new_notebook(
-                cells=[
-                    new_markdown_cell(f"# {name}"),
-                    new_code_cell('profile = "quick"', metadata={"tags": ["parameters"]}),
-                    *(new_code_cell(cell) for cell in cells),
-                ]
-            ),
-            folder / f"{name}.ipynb",
-        )
-        return folder
+        given = new_code_cell('profile = "quick"', metadata={"tags": ["parameters"]})
+        code = [new_code_cell(cell) for cell in cells]
+        notebook = new_notebook(cells=[new_markdown_cell(f"# {name}"), given, *code])
+        nbformat.write(notebook, folder / f"{name}.ipynb")
 
     add.folder = folder
     return add
@@ -46,9 +40,11 @@ def notebooks(workspace):
 
 LOG = """
 import json, os, sys, pathlib
+from awm.store import Workspace
+here = Workspace.open(profile)
 entry = {"profile": profile, "python": sys.executable, "cwd": os.getcwd(),
-         "retrain": os.environ.get("AWM_RETRAIN")}
-with open(pathlib.Path(os.environ["AWM_ROOT"]) / "log.jsonl", "a") as file:
+         "retraining": here.retraining}
+with open(here.root / "log.jsonl", "a") as file:
     file.write(json.dumps({"name": NAME, **entry}) + "\\n")
 """
 
@@ -58,106 +54,64 @@ def logged(workspace):
     return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
-def executed(name, profile="smoke"):
-    return config.data_dir(profile) / "notebooks" / f"{name}.ipynb"
+def executed(name):
+    return Workspace.open("smoke").own / "notebooks" / f"{name}.ipynb"
 
 
-def test_notebooks_run_in_order_with_the_profile_in_this_interpreter(workspace, notebooks):
+def test_notebooks_run_in_order_with_the_profile_in_this_interpreter(workspace, notebooks, capsys):
     notebooks("02_second", f"NAME = 'second'\n{LOG}")
-    notebooks("01_first", f"NAME = 'first'\n{LOG}", "import awm.config")
-    notebooks("notes", "raise RuntimeError('not numbered, not run')")
-    index = pipeline.run("smoke")
-    entries = logged(workspace)
-    assert [entry["name"] for entry in entries] == ["first", "second"]
-    for entry in entries:
-        assert entry["profile"] == "smoke"
-        assert entry["python"] == sys.executable
-        assert entry["cwd"] == str(notebooks.folder)
-        assert entry["retrain"] is None
-    assert index == workspace / "report" / "index.html"
-    assert {p.name for p in index.parent.iterdir()} == {
-        "index.html",
-        "01_first.html",
-        "02_second.html",
-        "results.json",
-    }
-    manifest = read_json(executed("01_first").with_suffix(".json"))
-    assert manifest["notebook"] == "01_first"
-    assert manifest["wall_time_s"] > 0
-    assert manifest["profile"] == "smoke"
-
-
-def test_progress_of_a_cell_is_seen_and_settled(notebooks, capsys):
     notebooks(
         "01_first",
+        f"NAME = 'first'\n{LOG}",
         "from tqdm.auto import tqdm\nfor _ in tqdm(range(50), desc='counting'): pass",
     )
-    pipeline.run("smoke")
+    notebooks("notes", "raise RuntimeError('not numbered, not run')")
+    assert pipeline.run("smoke") == workspace / "report" / "index.html"
+    entries = logged(workspace)
+    assert [entry.pop("name") for entry in entries] == ["first", "second"]
+    expected = {"profile": "smoke", "python": sys.executable, "retraining": False}
+    assert entries == [expected | {"cwd": str(notebooks.folder)}] * 2
+    manifest = store.read_json(executed("01_first").with_suffix(".json"))
+    assert manifest["notebook"] == "01_first" and manifest["profile"] == "smoke"
+    assert manifest["wall_time_s"] > 0
+    # Progress is seen, and settled in what is kept.
     shown = capsys.readouterr().err
-    assert "1/1 01_first" in shown
-    assert "counting" in shown
-    (stream,) = [
-        output
-        for cell in nbformat.read(executed("01_first"), as_version=4).cells
-        for output in cell.get("outputs", ())
-    ]
-    assert stream.name == "stderr"
-    assert "\r" not in stream.text
-    assert "50/50" in stream.text
+    assert "1/2 01_first" in shown and "counting" in shown
+    cells = nbformat.read(executed("01_first"), as_version=4).cells
+    (stream,) = [output for cell in cells for output in cell.get("outputs", ())]
+    assert stream.name == "stderr" and "50/50" in stream.text and stream.text.count("\r") <= 1
 
 
-def test_a_failure_names_notebook_and_cause_and_leaves_the_report(workspace, notebooks):
+def test_a_failure_names_notebook_and_cause_and_is_mended(workspace, notebooks, monkeypatch):
     notebooks("01_first", "print('well')")
     notebooks("02_second", "raise ValueError('no road in sight')")
     notebooks("03_third", f"NAME = 'third'\n{LOG}")
-    report = workspace / "report"
-    report.mkdir()
-    (report / "index.html").write_text("the report of yesterday")
+    built = []
+    monkeypatch.setattr(build, "build", built.append)
     with pytest.raises(AwmError) as failure:
         pipeline.run("smoke")
-    message = str(failure.value)
-    assert "02_second.ipynb" in message
-    assert "ValueError: no road in sight" in message
     failed = executed("02_second.failed")
-    assert str(failed) in message
-    outputs = nbformat.read(failed, as_version=4).cells[-1].outputs
-    assert outputs[0].ename == "ValueError"
-    assert logged(workspace) == []
-    assert [p.name for p in report.iterdir()] == ["index.html"]
-    assert (report / "index.html").read_text() == "the report of yesterday"
-    assert {p.name for p in failed.parent.iterdir()} == {
-        "01_first.ipynb",
-        "01_first.json",
-        "02_second.failed.ipynb",
-    }
-    assert not list(workspace.glob(".report-*"))
-
-
-def test_a_mended_notebook_takes_the_place_of_the_failed_copy(notebooks):
-    notebooks("01_first", "1 / 0")
-    with pytest.raises(AwmError, match="ZeroDivisionError"):
-        pipeline.run("smoke")
-    assert not executed("01_first").exists()
-    notebooks("01_first", "1 / 1")
-    pipeline.run("smoke")
-    assert executed("01_first").exists()
-    assert not executed("01_first.failed").exists()
-
-
-def test_an_older_copy_survives_a_failure(notebooks):
-    notebooks("01_first", "'good'")
-    pipeline.run("smoke")
+    for words in ("02_second.ipynb", "ValueError: no road in sight", str(failed)):
+        assert words in str(failure.value)
+    assert nbformat.read(failed, as_version=4).cells[-1].outputs[0].ename == "ValueError"
+    assert logged(workspace) == [] and built == []
+    kept = {"01_first.ipynb", "01_first.json", "02_second.failed.ipynb"}
+    assert {p.name for p in failed.parent.iterdir()} == kept
     before = executed("01_first").read_text()
     notebooks("01_first", "raise KeyError('bad')")
+    notebooks("02_second", "1 / 1")
     with pytest.raises(AwmError):
-        pipeline.run("smoke")
-    assert executed("01_first").read_text() == before
+        pipeline.run("smoke", only=["1"])
+    assert executed("01_first").read_text() == before, "an older copy survives"
+    pipeline.run("smoke", only=["2"])
+    assert executed("02_second").exists() and not failed.exists() and len(built) == 1
 
 
 def test_a_kernel_that_dies_is_reported(notebooks):
     notebooks("01_first", "import os\nos._exit(1)")
     with pytest.raises(AwmError, match=r"01_first\.ipynb.*kernel died"):
         pipeline.run("smoke")
+    assert [p.name for p in executed("01_first").parent.iterdir()] == ["01_first.failed.ipynb"]
 
 
 def test_a_damaged_notebook_is_reported(notebooks):
@@ -167,43 +121,16 @@ def test_a_damaged_notebook_is_reported(notebooks):
         pipeline.run("smoke", only=["2"])
 
 
-def test_only_runs_a_part_in_order(workspace, notebooks):
-    for name in ("01_first", "02_second", "03_third"):
-        notebooks(name, f"NAME = '{name}'\n{LOG}")
-    pipeline.run("smoke", only=["third", "1"])
-    assert [entry["name"] for entry in logged(workspace)] == ["01_first", "03_third"]
-    assert not (workspace / "report" / "02_second.html").exists()
-
-
-def test_only_refuses_what_is_not_there(workspace, notebooks):
-    notebooks("01_first", "1")
-    with pytest.raises(AwmError, match=r"no notebook '09'.*01_first"):
-        pipeline.run("smoke", only=["09"])
-    assert not (workspace / "data").exists()
-
-
-@pytest.mark.parametrize("name", ["02", "2", "02_vae", "vae", "02_vae.ipynb"])
-def test_a_notebook_has_several_names(tmp_path, name):
-    for stem in ("01_data", "02_vae"):
-        (tmp_path / f"{stem}.ipynb").touch()
-    assert [path.stem for path in pipeline.select(tmp_path, [name])] == ["02_vae"]
-
-
-def test_an_unknown_profile_destroys_nothing(workspace, notebooks):
-    notebooks("01_first", "1")
-    with pytest.raises(AwmError, match="smoke, quick, paper"):
-        pipeline.run("huge", retrain=True)
-    assert not (workspace / "data").exists()
-
-
 def test_retraining_moves_the_old_run_aside_and_resumes(workspace, notebooks):
-    old = config.data_dir("smoke") / "vae.safetensors"
+    here = Workspace.open("smoke")
+    old = here.own / "vae.safetensors"
     old.parent.mkdir(parents=True)
     old.write_text("yesterday")
+    store.write_json(here.committed / "vae.json", {})
     notebooks(
         "01_first",
-        f"NAME = 'first'\n{LOG}",
-        "vae = pathlib.Path(os.environ['AWM_ROOT']) / 'data' / 'smoke' / 'vae.safetensors'\n"
+        f"NAME = 'first'\n{LOG}\nassert here.find('vae.json') is None\n"
+        "vae = here.own / 'vae.safetensors'\n"
         "found = vae.exists()\nvae.write_text('half')\nassert found, 'interrupted'",
     )
     with pytest.raises(AwmError, match="interrupted"):
@@ -213,5 +140,30 @@ def test_retraining_moves_the_old_run_aside_and_resumes(workspace, notebooks):
     # The second attempt finds what the first one left, and nothing is moved again.
     pipeline.run("smoke", retrain=True)
     assert len(list(old.parent.parent.glob("smoke.before-*"))) == 1
-    assert [entry["retrain"] for entry in logged(workspace)] == ["1", "1"]
-    assert not (old.parent / "retraining.json").exists()
+    assert [entry["retraining"] for entry in logged(workspace)] == [True, True]
+    assert not here.retraining and here.find("vae.json")
+
+
+def test_retraining_keeps_a_profile_of_ones_own(workspace, notebooks):
+    mine = Workspace.open("smoke").profile.but("mine", vae__updates=3)
+    Workspace.open(mine)
+    notebooks("01_first", f"NAME = 'first'\n{LOG}\nassert here.profile.vae.updates == 3")
+    pipeline.run("mine", retrain=True)
+    assert Workspace.open("mine").profile == mine
+
+
+@pytest.mark.parametrize("name", ["02", "2", "02_vae", "vae", "02_vae.ipynb"])
+def test_a_notebook_has_several_names(tmp_path, name):
+    for stem in ("01_data", "02_vae"):
+        (tmp_path / f"{stem}.ipynb").touch()
+    assert [path.stem for path in pipeline.select(tmp_path, [name])] == ["02_vae"]
+    assert [path.stem for path in pipeline.select(tmp_path, [name, "1"])] == ["01_data", "02_vae"]
+
+
+def test_what_is_not_there_is_refused_and_destroys_nothing(workspace, notebooks):
+    notebooks("01_first", "1")
+    with pytest.raises(AwmError, match=r"no notebook '09'.*01_first"):
+        pipeline.run("smoke", only=["09"])
+    with pytest.raises(AwmError, match="smoke, quick, paper"):
+        pipeline.run("huge", retrain=True)
+    assert not (workspace / "data").exists()
