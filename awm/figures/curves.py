@@ -23,6 +23,7 @@ from awm.figures.theme import (
     panels,
     tint,
 )
+from awm.ids import Memory
 
 #: A return of this many is what "solved" means on CarRacing (mean of 100 trials).
 SOLVED = 900
@@ -45,10 +46,10 @@ def learning_curves(histories, terms, split="both", levels=None):
     for axes, (term, unit) in zip(row, terms.items(), strict=True):
         for model, history in histories.items():
             for part in splits:
-                style = {"marked": part == "validation", "thin": part != splits[-1]}
-                label = None if style["thin"] else getattr(model, "label", model)
+                marked, thin = part == "validation", part != splits[-1]
+                label = None if thin else getattr(model, "label", model)
                 curve = _points(history, "update", f"{part}_{term}")
-                _line(axes, curve, model_color(model), label, **style)
+                _line(axes, curve, model_color(model), label, marked=marked, thin=thin)
         axes.set(ylabel=unit)
     if len(splits) > 1:
         _line(row[0], ([], []), MUTED, "thin: training", thin=True)
@@ -209,24 +210,30 @@ def dream_rounds(rounds):
     return fig
 
 
-def dream_errors(errors, models):
+def dream_errors(found):
     """Errors of dreams against the steps since M was left alone: of z, frames and return.
 
-    `errors` is a list of {"step", "z_<name>", "frame_<name>", "return_<name>"}, where a name is
-    "persistence" (nothing moves) or a `Memory` of `models`.
+    `found` is {"steps": [n], "persistence": {kind: [n]}, "models": {name of a `Memory`: {"mean":
+    {kind: [n]}, and of several trainings "low" and "high" alike}}}: a line for every M's mean, a
+    band for its interval; dashed the guess without a model.
     """
     titles = {
-        "z": "squared error of z",
-        "frame": "squared error of the frame",
-        "return": "error of the return so far",
+        "z": ("squared error of z", "nothing moves"),
+        "frame": ("squared error of the frame", "nothing moves"),
+        "return": ("error of the return (points)", "the pace stays"),
     }
-    fig, [row] = panels(1, 3, 2.7)
-    for axes, (kind, title) in zip(row, titles.items(), strict=True):
-        curve = _points(errors, "step", f"{kind}_persistence")
-        _line(axes, curve, MUTED, "nothing moves", line="--")
-        for memory in models:
-            curve = _points(errors, "step", f"{kind}_{memory}")
-            _line(axes, curve, model_color(memory), memory.label)
+    fig, [row] = panels(1, 3, 2.9)
+    at, models = found["steps"], {Memory.parse(name): m for name, m in found["models"].items()}
+    for axes, (kind, (title, guess)) in zip(row, titles.items(), strict=True):
+        for memory, errors in models.items():
+            color = model_color(memory)
+            axes.plot(at, errors["mean"][kind], color=color, label=memory.label, linewidth=1.2)
+            if "low" in errors:
+                low, high = errors["low"][kind], errors["high"][kind]
+                axes.fill_between(at, low, high, color=color, alpha=0.15, linewidth=0)
+        dashed = axes.plot(at, found["persistence"][kind], "--", color=MUTED)
+        # The guess is another in each panel; the colours are the same in all.
+        axes.legend(dashed, [guess], loc="best")
         axes.set(title=title, ylim=(0, None))
     return _finish(fig, 3, xlabel="steps alone")
 

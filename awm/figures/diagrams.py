@@ -17,8 +17,8 @@ from awm.figures.theme import (
     VERMILION,
     VIOLET,
     WIDTH,
-    Canvas,
     bare,
+    figure,
     tint,
 )
 
@@ -207,7 +207,7 @@ class _Sketch:
     """A blank sheet, ten units wide, with the few shapes that the diagrams are made of."""
 
     def __init__(self, height: float):
-        self.figure = Canvas(figsize=(WIDTH, height * _UNIT), layout="none")
+        self.figure = figure(height * _UNIT, "none")
         self.axes = self.figure.add_axes((0, 0, 1, 1))
         self.axes.set(xlim=(0, 10), ylim=(0, height), aspect="equal")
         bare(self.axes)
@@ -217,7 +217,7 @@ class _Sketch:
         style = {"va": "center", "zorder": 5, "linespacing": 1.35, **style}
         self.axes.text(x, y, text, color=color, fontsize=size, ha=ha, **style)
 
-    def area(self, left, bottom, right, top, edge=FAINT, fill="white", corner=0.18, z=0):
+    def area(self, left, bottom, right, top, edge=FAINT, fill="white", corner=0.18, z=0.0):
         """A rounded rectangle; by default a quiet frame around parts that belong together."""
         box = f"round,pad=0,rounding_size={corner}"
         style = {"facecolor": fill, "edgecolor": edge, "zorder": z, "linewidth": 1.4 if z else 1}
@@ -228,7 +228,7 @@ class _Sketch:
         style = {"facecolor": color, "edgecolor": edge, "linewidth": 1.4 * (edge != "none")}
         self.axes.add_patch(Polygon(points, joinstyle="round", zorder=z, **style))
 
-    def box(self, x, y, width, height, text, color, note="", size=11, strong=0.14):
+    def box(self, x, y, width, height, text, color, note="", size=11.0, strong=0.14):
         """A part, centred on (x, y): a heavy name and, below it, a lighter note."""
         left, bottom = x - width / 2, y - height / 2
         self.area(left, bottom, left + width, bottom + height, color, tint(color, strong), 0.13, 2)
@@ -275,7 +275,8 @@ class _Sketch:
     def frame(self, x, y, size, turn):
         """A stylised CarRacing frame: grass, a road that bends by `turn`, the red car."""
         corner = np.array([x, y]) - size / 2
-        square = (*corner, *(corner + size))
+        left, bottom = corner
+        square = (left, bottom, left + size, bottom + size)
         grass = self.area(*square, "none", "#7dc77a", 0.05, 2)
         up = np.linspace(-0.1, 1.1, 40)
         across = 0.5 + turn * np.clip(up - 0.28, 0, None) ** 2

@@ -33,15 +33,14 @@ def _grid(rows, columns, titles=None, column_titles=None, noted=(), label=0.95):
     side = (WIDTH - label) / columns - 0.05
     steps = [side + (0.2 if n < len(noted) and noted[n] else 0.05) for n in range(rows)]
     height = top + sum(steps)
-    fig = figure(height)
-    fig.set_layout_engine("none")
+    fig = figure(height, "none")
     grid = []
     for i in range(rows):
         bottom = height - top - sum(steps[:i]) - side
         grid.append([])
         for j in range(columns):
             left = label + j * (side + 0.05)
-            box = np.array([left, bottom, side, side]) / [WIDTH, height, WIDTH, height]
+            box = (left / WIDTH, bottom / height, side / WIDTH, side / height)
             axes = fig.add_axes(box)
             bare(axes)
             grid[-1].append(axes)

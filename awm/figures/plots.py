@@ -40,19 +40,22 @@ _AXES = {
 _RANGES = {"steering": (-1, 1), "gas": (0, 1), "brake": (0, 1)}
 
 
-def likelihood_gains(gains):
-    """What each M gains over plain M: one row a model, a dot a training, mean and 95 % interval.
+def likelihood_gains(nll, control, gains):
+    """What each M gains over a control: one row a model, a dot a training, mean and 95 % interval.
 
-    `gains` is {Memory: {"mean", "low", "high", "each"}} in nats a step; negative is better.
+    `nll` is {Memory: one value a training} in nats a step, `control` one of them; `gains` has an
+    interval, with `low` and `high`, for those that have one. Negative is better.
     """
-    fig, [[axes]] = panels(1, 1, 0.8 + 0.36 * len(gains))
-    for row, (memory, gain) in enumerate(gains.items()):
-        color, each = model_color(memory), gain["each"]
-        axes.plot(each, [row] * len(each), "o", color=color, markeredgecolor="white", zorder=5)
-        _interval(axes, gain["low"], gain["mean"], gain["high"], row)
+    each = {m: np.asarray(nll[m]) - np.mean(nll[control]) for m in nll if m != control}
+    fig, [[axes]] = panels(1, 1, 0.8 + 0.36 * len(each))
+    for row, (memory, values) in enumerate(each.items()):
+        style = {"color": model_color(memory), "markeredgecolor": "white", "zorder": 5}
+        axes.plot(values, [row] * len(values), "o", **style)
+        mean, gain = values.mean(), gains.get(memory)
+        _interval(axes, gain.low if gain else mean, mean, gain.high if gain else mean, row)
     axes.axvline(0, **LEVEL)
-    _rows(axes, [memory.label for memory in gains])
-    axes.set_xlabel("negative log-likelihood on test episodes less plain M's (nats a step)")
+    _rows(axes, [memory.label for memory in each])
+    axes.set_xlabel(f"test negative log-likelihood less {control.label}'s mean (nats a step)")
     return fig
 
 
@@ -169,8 +172,9 @@ def tracks(lines, titles=None, columns=5):
             axes.set_title(titles[n], fontsize=7.5, weight="normal", loc="center", pad=2)
     scale = 100 if reach > 120 else 50
     right, level = reach * 0.95, -reach * 0.97
-    axes.plot([right - scale, right], [level, level], color=INK, linewidth=1.5)
-    note(axes, f"{scale} m", (right - scale / 2, level), (0, 1), ha="center", color=INK)
+    last = grid.flat[len(lines) - 1]
+    last.plot([right - scale, right], [level, level], color=INK, linewidth=1.5)
+    note(last, f"{scale} m", (right - scale / 2, level), (0, 1), ha="center", color=INK)
     return fig
 
 

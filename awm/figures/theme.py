@@ -6,10 +6,12 @@ common colour vision tell apart; orange is darkened until it stands 3:1 against 
 """
 
 import io
+from typing import Any
 
 import matplotlib
 import numpy as np
-from matplotlib.colors import LinearSegmentedColormap, to_rgb
+from cycler import cycler
+from matplotlib.colors import LinearSegmentedColormap, to_hex, to_rgb
 from matplotlib.figure import Figure
 
 #: Inches. Every figure has the report's column width, so that type is one size throughout.
@@ -54,7 +56,7 @@ WEIGHT = LinearSegmentedColormap.from_list(
 #: Style of a line that marks a level.
 LEVEL = {"color": MUTED, "linewidth": 1, "linestyle": (0, (4, 3)), "zorder": 1}
 
-THEME = {
+THEME: dict[str, Any] = {
     "figure.figsize": (WIDTH, 3.2),
     "figure.constrained_layout.use": True,
     "savefig.dpi": DPI,
@@ -75,9 +77,7 @@ THEME = {
     "axes.spines.right": False,
     "axes.grid": True,
     "axes.axisbelow": True,
-    "axes.prop_cycle": matplotlib.cycler(
-        color=[BLUE, VERMILION, GREEN, PINK, ORANGE, SKY, VIOLET, GREY]
-    ),
+    "axes.prop_cycle": cycler(color=[BLUE, VERMILION, GREEN, PINK, ORANGE, SKY, VIOLET, GREY]),
     "grid.color": GRID,
     "xtick.color": FAINT,
     "ytick.color": FAINT,
@@ -95,8 +95,7 @@ THEME = {
     "image.interpolation": "nearest",
 }
 
-
-matplotlib.rcParams.update(THEME)
+matplotlib.rcParams.update(THEME)  # pyright: ignore
 
 
 def model_color(who) -> str:
@@ -104,13 +103,13 @@ def model_color(who) -> str:
     return COLORS.get(getattr(getattr(who, "memory", who), "kind", who), VIOLET)
 
 
-def tint(color: str, share: float = 0.15) -> tuple[float, float, float]:
+def tint(color: str, share: float = 0.15) -> str:
     """`color` mixed into white: `share` 1 is the colour itself, 0 is white."""
-    return tuple(1 - share * (1 - channel) for channel in to_rgb(color))
+    return to_hex(tuple(1 - share * (1 - channel) for channel in to_rgb(color)))  # pyright: ignore
 
 
 class Canvas(Figure):
-    """A matplotlib figure outside of pyplot's registry.
+    """A matplotlib figure of the column's width outside of pyplot's registry.
 
     Notebooks show it exactly once when it is a cell's last value, and nothing has to close it.
     """
@@ -122,9 +121,9 @@ class Canvas(Figure):
         return buffer.getvalue(), {"width": width, "height": height}
 
 
-def figure(height: float) -> Canvas:
+def figure(height: float, layout: Any = "constrained") -> Canvas:
     """An empty figure of the column's width and that height in inches."""
-    return Canvas(figsize=(WIDTH, height), layout="constrained")
+    return Canvas(figsize=(WIDTH, height), layout=layout)
 
 
 def panels(rows: int, columns: int, height: float, **options):

@@ -157,7 +157,7 @@ def bars(values, names, color: str, width: int = 360, height: int = 256) -> Svg:
 def _round(low: float, high: float) -> list[float]:
     """A few round values between two."""
     values = MaxNLocator(6, steps=[1, 2, 5, 10]).tick_values(low, high)
-    return [value for value in values.tolist() if low <= value <= high]
+    return [float(value) for value in values if low <= value <= high]
 
 
 def _svg(width: int, height: int, parts: list[str]) -> Svg:

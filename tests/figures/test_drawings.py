@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from awm import figures
 from awm.errors import AwmError
-from awm.figures import curves, pictures, timeline
+from awm.figures import curves, pictures, theme, timeline
 from awm.figures.gallery import COLUMN
 from awm.ids import SEEN, Agent, Memory
 
@@ -68,12 +68,16 @@ ANGLE = np.linspace(0, 2 * np.pi, 80, endpoint=False)
 LOOP = 150 * np.stack([np.cos(ANGLE), 0.7 * np.sin(ANGLE)], axis=1)
 RNG = np.random.default_rng(0)
 ROAD = road_frames(6)
-SPREAD = {"mean": -0.1, "low": -0.3, "high": 0.1, "each": [-0.15, -0.1, -0.05]}
-ERRORS = [
-    {"step": n} | {f"{kind}_{name}": n for kind in ("z", "frame", "return")
-                   for name in ("persistence", "plain", "feature")}
-    for n in (1, 2)
-]  # fmt: skip
+CURVES = {kind: [1.0, 2.0] for kind in ("z", "frame", "return")}
+ERRORS = {
+    "steps": [1, 2],
+    "persistence": CURVES,
+    "models": {
+        "plain": {"mean": CURVES},
+        "feature": dict.fromkeys(("mean", "low", "high"), CURVES),
+    },
+}
+NLL = {PLAIN: [30.4, 30.5], SPATIAL: [30.2, 30.3], Memory("wide"): [30.3, 30.4]}
 COVERAGE = {
     name: {"speed": RNG.uniform(0, 60, 500), "steering": RNG.uniform(-1, 1, 500),
            "off_road": 0.2, "frames": 500}
@@ -107,7 +111,7 @@ DRAWINGS = {
     "one_track": lambda: figures.tracks([LOOP]),
     "laps": lambda: figures.laps([lap(3), lap(0)], ["good", "bad"], (-2, 0, 2)),
     "dream_and_reality": lambda: figures.dream_and_reality([dreamt_generations()] * 2),
-    "dream_errors": lambda: figures.dream_errors(ERRORS, [PLAIN, Memory("feature")]),
+    "dream_errors": lambda: figures.dream_errors(ERRORS),
     "dream_rounds": lambda: figures.dream_rounds(
         [{"round": n, "real_steps": 90_000 * n, "dreamt": 900.0, "real": 300.0} for n in range(4)]
     ),
@@ -117,7 +121,9 @@ DRAWINGS = {
     "dream_temperatures": lambda: figures.dream_temperatures(
         {1.0: [dreamt_generations()] * 2, 0.5: [dreamt_generations()]}
     ),
-    "likelihood_gains": lambda: figures.likelihood_gains({SPATIAL: SPREAD, Memory("wide"): SPREAD}),
+    "likelihood_gains": lambda: figures.likelihood_gains(
+        NLL, Memory("wide"), {SPATIAL: SimpleNamespace(low=-0.3, high=0.1)}
+    ),
     "probes": lambda: figures.probes(
         {V: {"speed": 0.9, "angle": -1}, PLAIN: {"speed": 1, "angle": 0}}
     ),
@@ -140,7 +146,8 @@ DRAWINGS = {
 
 @pytest.mark.parametrize("name", DRAWINGS)
 @pytest.mark.filterwarnings("error")
-def test_every_drawing_is_a_figure_of_the_columns_width(name):
+def test_every_drawing_is_a_figure_of_the_columns_width(name, monkeypatch):
+    monkeypatch.setattr(theme, "DPI", 50)  # only to be quick
     figure = DRAWINGS[name]()
     assert isinstance(figure, Figure)
     png, shown = figure._repr_png_()
