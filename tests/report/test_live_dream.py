@@ -1,32 +1,36 @@
 """The dream in the report: it computes what PyTorch does, and its controls respond."""
 
+import base64
 import math
 from contextlib import contextmanager
 
 import numpy as np
 import pytest
 import torch
-from awm.attention import FeatureAttention, Items, empty_memory
-from awm.controller import Controller, Inputs
-from awm.mdn_rnn import MDNRNN, State
-from awm.vae import VAE
 from torch.nn import functional as F
 
-from awm import config, controller, dataset, live_dream, mdn_rnn, report, weights
-from awm.config import PROFILES
+from awm import stages
+from awm.data import rollouts as data
 from awm.errors import AwmError
-from tests import synthetic
+from awm.evolution import agents
+from awm.ids import Agent, Memory
+from awm.models.attention import FeatureAttention, Items, empty_memory
+from awm.models.controller import Controller, Inputs, act
+from awm.models.mdn_rnn import MDNRNN, State
+from awm.models.vae import VAE
+from awm.report import live_dream, page
+from awm.store import Workspace
+from awm.training import mdn_rnn
 
-PROFILE = PROFILES["smoke"]
-STEPS = 20
+STEPS = 12
+KINDS = ("plain", "feature", "temporal")
+Z, HIDDEN = 32, 64
 
 
-class Drives(synthetic.Rollouts):
+class Drives:
     """Test episodes along circles: to the left, to the right, and to the left on the grass."""
 
-    def __init__(self):
-        super().__init__(count=3, length=140)
-        self.lengths = np.array([140, 140, 140])
+    lengths = np.array([140, 140, 140])
 
     def indices(self, split):
         return np.arange(3)
@@ -43,13 +47,26 @@ class Drives(synthetic.Rollouts):
         return columns
 
     def episode(self, index):
-        frames = synthetic.road_frames(141, bend=8 * (index + 1))
+        frames = np.random.default_rng(index).integers(0, 255, (141, 8, 8, 3), np.uint8)
+        frames = frames.repeat(8, axis=1).repeat(8, axis=2)
         return type("Episode", (), {"frames": frames, "actions": self.column("actions")[index]})
 
 
-def random_m(kind: str) -> MDNRNN:
+@torch.no_grad()
+def random_v() -> VAE:
+    """A V whose pictures depend on z, and z on the frame."""
+    torch.manual_seed(0)
+    v = VAE(Z)
+    for layer in (v.posterior, v.expand, *v.deconvolutions):
+        layer.weight *= 4
+    v.posterior.weight *= 8
+    return v.eval().requires_grad_(False)
+
+
+@torch.no_grad()
+def random_m(profile, kind: str) -> MDNRNN:
     """An M whose dreams depend on everything: on z, action, memory and attention."""
-    m = mdn_rnn.build(PROFILE, kind).eval().requires_grad_(False)
+    m = mdn_rnn.build(profile, Memory(kind)).eval().requires_grad_(False)
     logits, mu, _ = m.head.weight[:-2].chunk(3)
     logits *= 8
     mu *= 4
@@ -63,34 +80,43 @@ def random_m(kind: str) -> MDNRNN:
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    """Random models and the report on them: V, every M, C, the bundle and the page's path."""
-    root = tmp_path_factory.mktemp("dream")
+    """Random models and a page with their dream: V, every M, C, the bundle and the page's path."""
+    ws = Workspace.open("smoke", tmp_path_factory.mktemp("dream"))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("AWM_ROOT", str(root))
-        patch.setattr(dataset, "open_rollouts", lambda profile: Drives())
-        folder = config.data_dir(PROFILE)
-        v = synthetic.random_vae()
-        weights.save(folder / "vae.safetensors", v.state_dict(), {})
-        ms = {kind: random_m(kind) for kind in ("none", "feature", "temporal")}
+        patch.setattr(data, "open_rollouts", lambda ws: Drives())
+        v = random_v()
+        ws.save(stages.vae(ws.profile), v.state_dict())
+        ms = {kind: random_m(ws.profile, kind) for kind in KINDS}
         for kind, m in ms.items():
-            weights.save(folder / f"mdn_rnn-{kind}.safetensors", m.state_dict(), {})
-        size = PROFILE.z_size + PROFILE.hidden_size
+            ws.save(stages.mdn_rnn(ws.profile, Memory(kind)), m.state_dict())
         rng = np.random.default_rng(0)
-        inputs = Inputs(rng.normal(size=size), rng.uniform(0.2, 1, size=size))
-        driver = Controller("none", rng.normal(size=inputs.parameters) / 5, inputs)
-        for name in ("none", "none-refined"):
-            controller.save(PROFILE, name, driver)
-        bundle = live_dream.bundle(PROFILE)
-        page = report.build(PROFILE)
-    return v, ms, driver, bundle, page
+        inputs = Inputs(rng.normal(size=Z + HIDDEN), rng.uniform(0.2, 1, size=Z + HIDDEN))
+        driver = Controller(rng.normal(size=inputs.parameters) / 5, inputs)
+        for agent in (Agent(), Agent().refined()):
+            agents.save(ws, agent, driver)
+        bundle = live_dream.bundle(ws)
+        # Something to scroll below it.
+        body = page.Body(live_dream.html(ws) + "<p style='height: 200vh'></p>", [])
+        html = page.page(ws, "index", body, [], [])
+    path = ws.root / "index.html"
+    path.write_text(html, "utf-8")
+    return v, ms, driver, bundle, path
 
 
-# ---------------------------------------------------------------- what is packed
+def unpack(packed: dict) -> dict[str, torch.Tensor]:
+    """The arrays that `pack` packed, float32: what the page computes with."""
+    values = np.frombuffer(base64.b64decode(packed["data"]), "<f2").astype(np.float32)
+    names, shapes = zip(*packed["arrays"], strict=True)
+    parts = np.split(values, np.cumsum([np.prod(shape) for shape in shapes], dtype=int)[:-1])
+    return {
+        name: torch.from_numpy(part.reshape(shape))
+        for name, part, shape in zip(names, parts, shapes, strict=True)
+    }
 
 
 def test_arrays_come_out_as_float16_keeps_them():
     numbers = torch.tensor([[0.0, 1.0, -2.5, 1 / 3], [65504.0, -6e-8, 1e-9, 2**-14]])
-    found = live_dream.unpack(live_dream.pack({"b": torch.zeros(3), "a": numbers}))
+    found = unpack(live_dream.pack({"b": torch.zeros(3), "a": numbers}))
     assert list(found) == ["b", "a"]
     assert torch.equal(found["a"], numbers.half().float())
 
@@ -103,7 +129,7 @@ def test_what_float16_cannot_hold_is_refused():
 def test_folding_changes_nothing(made):
     v, ms, *_ = made
     arrays = live_dream.decoder_arrays(v)
-    z = torch.randn(3, PROFILE.z_size)
+    z = torch.randn(3, Z)
     x = F.conv_transpose2d(z[:, :, None, None], arrays["v0.weight"].permute(0, 3, 1, 2))
     x = (x + arrays["v0.bias"].permute(2, 0, 1)).relu()
     for n in (1, 2, 3):
@@ -111,7 +137,7 @@ def test_folding_changes_nothing(made):
         x = F.conv_transpose2d(x, weight, arrays[f"v{n}.bias"], stride=2)
         x = x.relu() if n < 3 else x.sigmoid()
     torch.testing.assert_close(x, v.decode(z), atol=1e-4, rtol=0)
-    entries = torch.randn(PROFILE.z_size + 3)
+    entries = torch.randn(Z + 3)
     items = ms["feature"].attention.items(entries)
     arrays = live_dream.memory_arrays(ms["feature"])
     found = entries[:, None] * arrays["items.direction"] + arrays["items.name"]
@@ -129,17 +155,17 @@ def test_dreams_begin_at_moments_that_differ(made):
     bundle = made[3]
     assert [start["label"] for start in bundle["starts"]] == [start.label for start in starts]
     assert bundle["starts"][0]["frame"].startswith("data:image/png;base64,")
-    assert bundle["models"][0] == {"name": "none", "controller": "none-refined"}
+    assert bundle["models"][0] == {"name": "plain", "controller": "plain M, refined"}
 
 
 def test_short_episodes_offer_the_start_line_only():
     rollouts = Drives()
-    rollouts.lengths[:] = live_dream.WARM_UP
+    rollouts.lengths = np.full(3, live_dream.WARM_UP)
     assert live_dream.choose_starts(rollouts) == [live_dream.Start("the start line", 0, 0)]
 
 
 def test_m_remembers_the_steps_before_a_dream(made):
-    m, z, actions = made[1]["temporal"], torch.randn(40, PROFILE.z_size), torch.rand(40, 3)
+    m, z, actions = made[1]["temporal"], torch.randn(40, Z), torch.rand(40, 3)
     found = live_dream.remembered(m, z, actions)
     hidden = m(z[None], actions[None])[0][0]
     torch.testing.assert_close(found["h"], hidden[-1], atol=1e-5, rtol=0)
@@ -148,30 +174,18 @@ def test_m_remembers_the_steps_before_a_dream(made):
     assert live_dream.remembered(m, z[:0], actions[:0])["past"].shape == (0, 64)
 
 
-# ---------------------------------------------------------------- what is missing
-
-
 def test_what_a_dream_lacks_is_said(workspace, monkeypatch):
-    def shown():
-        report.build(PROFILE)
-        page = (config.report_dir() / "index.html").read_text()
-        assert 'id="dream"' not in page
-        return page
-
-    folder = config.data_dir(PROFILE)
-    assert "V has not been trained in this profile" in shown()
-    weights.save(folder / "vae.safetensors", synthetic.random_vae().state_dict(), {})
-    assert "no M that can dream here has been trained" in shown()
-    m = mdn_rnn.build(PROFILE, "temporal")
-    weights.save(folder / "mdn_rnn-temporal.safetensors", m.state_dict(), {})
-    assert "awm collect --profile smoke" in shown()
-    monkeypatch.setattr(dataset, "open_rollouts", lambda profile: Drives())
-    assert live_dream.absent(PROFILE) is None
-    page = report.build(PROFILE).read_text()
-    assert page.count("Not trained in this profile") == 2
-
-
-# ---------------------------------------------------------------- in a browser
+    ws = Workspace.open("smoke")
+    assert "V has not been trained in this profile" in live_dream.html(ws)
+    ws.save(stages.vae(ws.profile), random_v().state_dict())
+    assert "no M that can dream here has been trained" in live_dream.html(ws)
+    m = mdn_rnn.build(ws.profile, Memory("temporal"))
+    ws.save(stages.mdn_rnn(ws.profile, Memory("temporal")), m.state_dict())
+    assert "awm collect --profile smoke" in live_dream.html(ws)
+    assert 'id="dream"' not in live_dream.html(ws)
+    monkeypatch.setattr(data, "open_rollouts", lambda ws: Drives())
+    assert live_dream.absent(ws) is None
+    assert live_dream.html(ws).count("Not trained in this profile") == 2
 
 
 @contextmanager
@@ -220,8 +234,8 @@ DREAM = """
 
 def restored(bundle: dict, kind: str) -> tuple[VAE, MDNRNN]:
     """V and M in PyTorch with exactly the weights that the page has."""
-    arrays = live_dream.unpack(bundle)
-    v, size = VAE(PROFILE.z_size).requires_grad_(False), PROFILE.z_size
+    arrays = unpack(bundle)
+    v, size = VAE(Z).requires_grad_(False), Z
     # The folded first map: z passes `expand` unchanged, beside a one that carries the bias.
     v.expand.weight.zero_()[:size] = torch.eye(size)
     v.expand.bias.zero_()[size] = 1
@@ -232,9 +246,9 @@ def restored(bundle: dict, kind: str) -> tuple[VAE, MDNRNN]:
     for n, layer in enumerate(v.deconvolutions[1:], start=1):
         layer.weight.copy_(arrays[f"v{n}.weight"].permute(0, 3, 1, 2))
         layer.bias.copy_(arrays[f"v{n}.bias"])
-    m = mdn_rnn.build(PROFILE, kind).requires_grad_(False)
+    m = mdn_rnn.build(Workspace.open("smoke").profile, Memory(kind)).requires_grad_(False)
     if kind == "feature":  # directions and names hold keys and values side by side
-        m.attention = FeatureAttention(size + 3, PROFILE.hidden_size, size=64)
+        m.attention = FeatureAttention(size + 3, HIDDEN, size=64)
         m.attention.requires_grad_(False)
         m.attention.direction.copy_(arrays["feature.items.direction"])
         m.attention.name.copy_(arrays["feature.items.name"])
@@ -259,9 +273,9 @@ def restored(bundle: dict, kind: str) -> tuple[VAE, MDNRNN]:
 
 def start_of(bundle: dict, kind: str, start: int) -> tuple[torch.Tensor, State]:
     """z `[1, z]` and M's state at which a dream of the page begins."""
-    arrays = live_dream.unpack(bundle)
+    arrays = unpack(bundle)
     h, c = (arrays[f"start{start}.{kind}.{name}"][None] for name in ("h", "c"))
-    memory = empty_memory(1) if kind == "temporal" else None
+    memory = empty_memory(1, 32) if kind == "temporal" else None
     if memory is not None:
         past = arrays[f"start{start}.{kind}.past"]
         padded = F.pad(past, (0, 0, 32 - len(past), 0))[None]
@@ -298,8 +312,8 @@ def randomness(kind: str, start: int, temperature: float) -> dict:
         "start": start,
         "temperature": temperature,
         "actions": rng.uniform((-1, 0, 0), 1, (STEPS, 3)).astype(np.float32).tolist(),
-        "choices": rng.uniform(size=(STEPS, PROFILE.z_size + 1)).astype(np.float32).tolist(),
-        "normals": rng.normal(size=(STEPS, PROFILE.z_size)).astype(np.float32).tolist(),
+        "choices": rng.uniform(size=(STEPS, Z + 1)).astype(np.float32).tolist(),
+        "normals": rng.normal(size=(STEPS, Z)).astype(np.float32).tolist(),
     }
 
 
@@ -314,8 +328,10 @@ def largest_gaps(page: list[dict], torch_: list[dict]) -> dict[str, float]:
 
 
 @pytest.mark.browser
-@pytest.mark.parametrize("kind", ["none", "feature", "temporal"])
-@pytest.mark.parametrize("start, temperature", [(0, 1.0), (-1, 0.4)])
+@pytest.mark.parametrize(
+    "kind, start, temperature",
+    [("plain", 0, 1.0), ("feature", -1, 0.4), ("temporal", -1, 1.0), ("temporal", 0, 0.4)],
+)
 def test_the_page_dreams_what_pytorch_dreams(made, engine, kind, start, temperature):
     bundle = made[3]
     start %= len(bundle["starts"])
@@ -328,14 +344,14 @@ def test_the_page_dreams_what_pytorch_dreams(made, engine, kind, start, temperat
     assert [step["ended"] for step in page] == [
         row[0] < step["chance"] for row, step in zip(given["choices"], page, strict=True)
     ]
-    if kind != "none":
+    if kind != "plain":
         for a, b in zip(page, expected, strict=True):
             absent = [0.0] * (len(b["weights"]) - len(a["weights"]))
             np.testing.assert_allclose(absent + a["weights"], b["weights"], atol=1e-4)
 
 
 @pytest.mark.browser
-@pytest.mark.parametrize("kind", ["none", "feature", "temporal"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_float16_changes_a_dream_little(made, engine, kind):
     v, ms, _, bundle, _ = made
     given = randomness(kind, 0, 1.0)
@@ -350,9 +366,9 @@ def test_float16_changes_a_dream_little(made, engine, kind):
 @pytest.mark.browser
 def test_c_drives_as_it_does_elsewhere(made, engine):
     driver, bundle = made[2:4]
-    for step in engine.evaluate(DREAM, randomness("none", 0, 1.0)):
+    for step in engine.evaluate(DREAM, randomness("plain", 0, 1.0)):
         seen = torch.tensor([step["z"] + step["h"]])
-        action = controller.act(torch.from_numpy(driver.weights)[None], seen)
+        action = act(torch.from_numpy(driver.weights)[None], seen)
         np.testing.assert_allclose(step["drive"], action[0], atol=5e-3)
     assert engine.evaluate(DREAM, randomness("temporal", 0, 1.0))[0]["drive"] is None
 
@@ -442,7 +458,7 @@ def test_buttons_drive_while_they_are_held(shown):
 @pytest.mark.browser
 def test_c_takes_the_wheel_and_a_key_takes_it_back(shown):
     driver = shown.locator("[name=driver]")
-    assert driver.get_attribute("title") == f"C: {report.label('none-refined')}"
+    assert driver.get_attribute("title") == "C: plain M, refined"
     shown.locator("[name=begin]").click()
     driver.click()
     assert driver.get_attribute("aria-pressed") == "true"

@@ -40,11 +40,10 @@ def notebooks(workspace):
 
 LOG = """
 import json, os, sys, pathlib
-from awm.store import Workspace
-here = Workspace.open(profile)
+root = pathlib.Path(os.environ["AWM_ROOT"])
 entry = {"profile": profile, "python": sys.executable, "cwd": os.getcwd(),
-         "retraining": here.retraining}
-with open(here.root / "log.jsonl", "a") as file:
+         "retraining": (root / "data" / profile / "retraining.json").exists()}
+with open(root / "log.jsonl", "a") as file:
     file.write(json.dumps({"name": NAME, **entry}) + "\\n")
 """
 
@@ -129,8 +128,9 @@ def test_retraining_moves_the_old_run_aside_and_resumes(workspace, notebooks):
     store.write_json(here.committed / "vae.json", {})
     notebooks(
         "01_first",
-        f"NAME = 'first'\n{LOG}\nassert here.find('vae.json') is None\n"
-        "vae = here.own / 'vae.safetensors'\n"
+        f"NAME = 'first'\n{LOG}",
+        "from awm.store import Workspace\nhere = Workspace.open(profile)\n"
+        "assert here.find('vae.json') is None\nvae = here.own / 'vae.safetensors'\n"
         "found = vae.exists()\nvae.write_text('half')\nassert found, 'interrupted'",
     )
     with pytest.raises(AwmError, match="interrupted"):
@@ -147,7 +147,11 @@ def test_retraining_moves_the_old_run_aside_and_resumes(workspace, notebooks):
 def test_retraining_keeps_a_profile_of_ones_own(workspace, notebooks):
     mine = Workspace.open("smoke").profile.but("mine", vae__updates=3)
     Workspace.open(mine)
-    notebooks("01_first", f"NAME = 'first'\n{LOG}\nassert here.profile.vae.updates == 3")
+    notebooks(
+        "01_first",
+        f"NAME = 'first'\n{LOG}",
+        "from awm.store import Workspace\nassert Workspace.open(profile).profile.vae.updates == 3",
+    )
     pipeline.run("mine", retrain=True)
     assert Workspace.open("mine").profile == mine
 
