@@ -210,15 +210,19 @@ class Workspace:
                 return f"from another {name}, which had the same settings and other weights"
         return ""
 
+    def fitting(self, stage: Stage) -> dict | None:
+        """As `manifest`, but None also for a result that does not fit."""
+        try:
+            return self.manifest(stage)
+        except AwmError:
+            return None
+
     def record(self, stage: Stage, compute: Callable[[], dict]) -> dict:
         """A JSON result: what lies there if it fits, else what `compute` returns, written down.
 
         Records are cheap to make again: one that does not fit is replaced.
         """
-        try:
-            found = self.manifest(stage)
-        except AwmError:
-            found = None
+        found = self.fitting(stage)
         if found is None:
             started = time.perf_counter()
             facts = compute()

@@ -1,0 +1,202 @@
+"""What an agent is worth: full episodes on tracks that nothing was trained or selected on."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import fmean
+
+import numpy as np
+import pandas as pd
+from tqdm.auto import tqdm
+
+from awm import config, stages
+from awm.errors import AwmError
+from awm.evolution import search
+from awm.ids import SEEN, Agent
+from awm.store import Workspace, read_json
+from awm.study import statistics
+from awm.study.statistics import Estimate, Perfect
+from awm.worlds.crew import Track, crew
+from awm.worlds.lanes import Job
+from awm.worlds.track import FRAMES
+
+#: Mean and deviation of 100 trials as their authors report them, on CarRacing-v0 and with other
+#: budgets: V and linear C, full world model (Ha & Schmidhuber 2018, table 1), deep
+#: neuro-evolution (Risi & Stanley 2019), AttentionAgent (Tang et al. 2020).
+PUBLISHED = {
+    "World model, V only": (632, 251),
+    "World model": (906, 21),
+    "Deep neuro-evolution": (903, 72),
+    "AttentionAgent": (914, 15),
+}
+
+#: On fewer common tracks than this a comparison says nothing.
+FEWEST_TRACKS = 8
+
+
+def evaluate(
+    ws: Workspace,
+    agent: Agent,
+    frames: str = "fast",
+    episodes: int | None = None,
+    seed: int = 0,
+    workers: int | None = None,
+) -> dict:
+    """Drive full episodes of unseen tracks and write down what came of it.
+
+    Returns at once if the same evaluation of the same agent lies there already.
+
+    Args:
+        frames: `"fast"`, or `"reference"` for Gymnasium's own.
+        episodes: by default the profile's number of test episodes.
+        seed: which test tracks; their seeds are disjoint from all others whatever this is.
+
+    Returns:
+        A record with `mean`, `std`, `median`, `ci95` of the returns, the share of laps `finished`
+        and `over_900`, and of every lap `returns`, `lengths`, `tiles` and `seeds`.
+
+    Raises:
+        AwmError: if there is no such agent, or it is of another V or M than those that lie there.
+    """
+    if frames not in FRAMES:
+        raise AwmError(f"There are no {frames!r} frames. Choose one of: {', '.join(FRAMES)}.")
+    if episodes is None:
+        episodes = ws.profile.test.episodes
+        if frames == "reference":
+            episodes = ws.profile.test.reference_episodes
+    if episodes < 1:
+        raise AwmError("Evaluate at least one episode.")
+    search.load(ws, agent)  # before a result of it is looked up
+    stage = stages.evaluation(ws.profile, agent, frames, episodes, seed)
+    return ws.record(stage, lambda: _laps(ws, agent, frames, episodes, seed, workers))
+
+
+def _laps(ws: Workspace, agent: Agent, frames: str, episodes: int, seed: int, workers) -> dict:
+    seeds = config.track_seeds(config.TEST_SEEDS, episodes, seed)
+    with (
+        crew(workers) as hands,
+        tqdm(total=episodes, unit="episode", desc=f"{agent.label} on {frames} frames") as bar,
+    ):
+        # Tasks of half a batch keep the bar moving; the pace is the slow renderer's anyway.
+        tasks = 1 if frames == "fast" else -(-episodes // (ws.profile.evolution.lanes // 2))
+        outcomes = hands.drive(
+            Track.of(ws, agent.memory, frames=frames),
+            search.load(ws, agent).weights[None],
+            [Job(0, s) for s in seeds],
+            tasks=max(tasks, hands.size),
+            progress=bar.update,
+        )
+    returns = np.array([o.episode_return for o in outcomes])
+    interval = statistics.mean_of_laps(returns)
+    return {
+        "agent": str(agent),
+        "frames": frames,
+        "episodes": episodes,
+        "mean": float(returns.mean()),
+        "std": float(returns.std()),
+        "median": float(np.median(returns)),
+        "ci95": interval and list(interval),
+        "finished": float(np.mean([o.finished for o in outcomes])),
+        "over_900": float((returns >= 900).mean()),
+        "returns": returns.tolist(),
+        "lengths": [o.length for o in outcomes],
+        "tiles": [o.tiles for o in outcomes],
+        "seeds": seeds,
+    }
+
+
+def evaluations(ws: Workspace) -> dict[str, dict]:
+    """All of the study's own evaluations that lie there, by file: agents in their usual order."""
+    found = {name: read_json(ws.find(name)) for name in ws.names("evaluations/*.json")}
+
+    def place(item):
+        agent = Agent.parse(item[1]["agent"])
+        return SEEN.index(agent.memory.kind), str(agent.family), agent.seed, item[0]
+
+    return dict(sorted(found.items(), key=place))
+
+
+def table(results: Sequence[dict]) -> pd.DataFrame:
+    """Evaluations for a reader, a row each."""
+    rows = {
+        (Agent.parse(r["agent"]).label, r["frames"], r["episodes"]): {
+            "mean": r["mean"],
+            "SD": r["std"],
+            "95 % CI": "" if r["ci95"] is None else "{:.0f} to {:.0f}".format(*r["ci95"]),
+            "median": r["median"],
+            "perfect laps": f"{r['finished']:.0%}",
+        }
+        for r in results
+    }
+    names = ["agent", "frames", "tracks"]
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis(names).round(0)
+
+
+def recheck(ws: Workspace, agent: Agent, workers: int | None = None) -> dict:
+    """Drive the first of the reference tracks again, and compare with what is claimed of them.
+
+    Returns the number of `episodes`, the `claimed` mean of these tracks and the new one (`again`),
+    the share of tracks with the `same` return to the digit (all on a machine that rounds alike,
+    fewer elsewhere), and the median `difference` of the tracks, with its interval.
+    """
+    count = min(ws.profile.test.recheck_episodes, ws.profile.test.reference_episodes)
+    claimed = evaluate(ws, agent, "reference", workers=workers)["returns"][:count]
+    again = _laps(ws, agent, "reference", count, 0, workers)
+    return {
+        "agent": agent.label,
+        "episodes": count,
+        "claimed": float(np.mean(claimed)),
+        "again": again["mean"],
+        "same": float(np.equal(again["returns"], claimed).mean()),
+        "difference": statistics.median_of_pairs(again["returns"], claimed),
+    }
+
+
+def compare(ones: Sequence[dict], others: Sequence[dict]) -> Estimate | None:
+    """What one kind of model earns beyond another, by `statistics.difference` over their searches.
+
+    Args:
+        ones, others: evaluations, one a search, on the same frames.
+
+    Returns:
+        None where either side is a single search, which says nothing of what another would find
+        (`compare_agents` is for these), or where too few tracks are common to all.
+    """
+    tracks = _common_tracks([*ones, *others])
+    if min(len(ones), len(others)) < 2 or len(tracks) < FEWEST_TRACKS:
+        return None
+    first, second = ([fmean(_returns(e, tracks)) for e in side] for side in (ones, others))
+    return statistics.difference(first, second)
+
+
+@dataclass(frozen=True)
+class Duel:
+    """One agent less another, track by track: it speaks of these two, not of other searches."""
+
+    tracks: int
+    mean: Estimate  #: of the difference of returns, with the bootstrap's interval over tracks
+    median: Estimate
+    perfect: Perfect
+
+
+def compare_agents(one: dict, other: dict) -> Duel | None:
+    """Two evaluated agents on their common tracks; None if these are too few."""
+    tracks = _common_tracks([one, other])
+    if len(tracks) < FEWEST_TRACKS:
+        return None
+    first, second = (_returns(e, tracks) for e in (one, other))
+    gaps = [a - b for a, b in zip(first, second, strict=True)]
+    return Duel(
+        len(tracks),
+        Estimate(fmean(gaps), *statistics.mean_of_laps(gaps)),
+        statistics.median_of_pairs(first, second),
+        statistics.perfect_laps(*([r >= 900 for r in side] for side in (first, second))),
+    )
+
+
+def _common_tracks(found: Sequence[dict]) -> list[int]:
+    return sorted(set.intersection(*(set(e["seeds"]) for e in found))) if found else []
+
+
+def _returns(evaluation: dict, tracks: list[int]) -> list[float]:
+    by_track = dict(zip(evaluation["seeds"], evaluation["returns"], strict=True))
+    return [by_track[track] for track in tracks]
