@@ -79,7 +79,8 @@ def save_gif(
     frames = _check(frames, 4)
     if not len(frames):
         raise AwmError("An animation needs at least one frame. Pass frames [T, H, W, 3].")
-    for colors, every, most in ((128, 1, 9), (64, 1, 9), (64, 2, 9), (32, 2, 9), (32, 3, 2)):
+    steps = ((128, 1, scale), (64, 1, scale), (64, 2, scale), (32, 2, scale), (32, 3, 2))
+    for colors, every, most in steps:
         gif = _encode_gif(frames[::every], fps / every, min(scale, most), colors)
         if len(gif) <= max_bytes:
             break
