@@ -22,7 +22,7 @@ from awm import stages
 from awm.data import rollouts as data
 from awm.data.rollouts import Rollouts
 from awm.errors import AwmError
-from awm.evolution import agents
+from awm.evolution import search
 from awm.ids import Agent, Memory
 from awm.models.attention import FeatureAttention
 from awm.models.controller import Controller
@@ -98,7 +98,7 @@ def bundle(ws: Workspace) -> dict:
     for kind, m in ms.items():
         parts = memory_arrays(m)
         if drivers[kind]:
-            parts |= driver_arrays(agents.load(ws, drivers[kind]))
+            parts |= driver_arrays(search.load(ws, drivers[kind]))
         arrays |= {f"{kind}.{name}": value for name, value in parts.items()}
     offered = []
     for number, start in enumerate(choose_starts(rollouts)):

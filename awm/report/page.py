@@ -52,7 +52,8 @@ def escape(text: str) -> str:
 
 def quoted(text: str) -> str:
     """Text as the value of an attribute in Markdown."""
-    return '"' + re.sub(r'(["\\])', r"\\\1", " ".join(str(text).split())) + '"'
+    text = " ".join(str(text).split()).replace("|", "&#124;")  # which would end a table's cell
+    return '"' + re.sub(r'(["\\])', r"\\\1", text) + '"'
 
 
 def fenced(code: str, language: str = "python") -> str:

@@ -1,12 +1,11 @@
 """The story of the report: Markdown whose values are looked up, and what stands between the words.
 
-`templates/story.md` is plain text with named values, and its rule is simple: a paragraph (a list's
-item, a table) with a value that was not recorded is left out, and its section says once, in a note,
-what is missing. What a comparison proves is decided in `awm.study`, never here.
+`templates/story.md` is plain text with named values, and its rule is simple: a paragraph, an item
+of a list or a row of a table with a value that was not recorded is left out, and its section says
+once, in a note, what is missing. What a comparison proves is decided in `awm.study`, never here.
 """
 
 import re
-from collections.abc import Sequence
 from pathlib import Path
 
 import jinja2
@@ -20,6 +19,7 @@ from awm.report.records import ABSENT, Value, maker
 from awm.store import Workspace
 
 _MARK = re.compile(ABSENT.format("([^\ue001]*)"))
+_TABLE = re.compile(r"\{#(tbl-\w+)\}")
 
 
 class Text(str):
@@ -47,9 +47,11 @@ class Story:
             undefined=jinja2.StrictUndefined,
             trim_blocks=True,
             lstrip_blocks=True,
+            comment_start_string="<!--",  # not {#, with which pandoc names things
+            comment_end_string="-->",
             finalize=_written,
         )
-        functions = {name: getattr(self, name) for name in ("figure", "table", "code", "notebook")}
+        functions = {name: getattr(self, name) for name in ("figure", "code", "notebook")}
         try:
             text = environment.from_string(source).render(**functions, **values)
         except jinja2.TemplateError as error:
@@ -79,19 +81,6 @@ class Story:
         caption = re.sub(r"^(?=[^\w*$`\s])", r"\\", caption)
         return f"::: {{#fig-{name}}}\n![]({file}){{alt={alt}}}\n\n{caption}\n:::"
 
-    def table(self, name: str, header: Sequence, rows: Sequence[Sequence], caller) -> Text:
-        """A numbered table; what is called with it is its caption.
-
-        Without rows it counts as a value that was not recorded.
-        """
-        if not rows:
-            return Text(f"{ABSENT.format('')}{{#tbl-{name}}}")
-        lines = [header, *rows]
-        text = ["| " + " | ".join(map(_cell, line)) + " |" for line in lines]
-        text.insert(1, "|" + "---|" * len(header))
-        caption = " ".join(caller().split())
-        return Text("\n".join(text) + f"\n\n: {caption} {{#tbl-{name}}}")
-
     def code(self, notebook: str, tag: str) -> Text:
         """The cells of an executed notebook that carry a tag, folded."""
         path = self.executed.get(notebook)
@@ -115,23 +104,18 @@ class Story:
 
     def prune(self, text: str) -> str:
         """Leave out what needs a value that is not there, and say so at the end of the section."""
-        sections = re.split(r"(?m)^(?=#{1,6} )", text)
-        lost = set(re.findall(r"\{#(tbl-\w+)\}", "".join(filter(_MARK.search, _blocks(text)))))
-        needs_lost = re.compile("|".join(rf"@{name}\b" for name in lost) or r"(?!)")
-        pruned = []
-        for section in sections:
-            kept, missing = [], set()
-            for block in _blocks(section):
-                found = _MARK.findall(block)
-                missing.update(origin.partition(":")[0] for origin in found)
-                if not found and not needs_lost.search(block):
-                    kept.append(block)
-            names = sorted(missing - {""})
-            if names:
-                made = ", ".join(f"`{n}` ({self.notebook(maker(n))})" for n in names)
-                kept.append(f"\n\n::: note\nNot in this profile yet: {made}.\n:::\n\n")
-            pruned.append("".join(kept))
-        return "".join(pruned)
+        parts = re.split(r"(?m)^(?=#{1,6} )", text)
+        sections = [[_without_lost_rows(block) for block in _blocks(part)] for part in parts]
+        lost = [n for s in sections for b in s if _MARK.search(b) for n in _TABLE.findall(b)]
+        refers = re.compile("|".join(rf"@{name}\b" for name in lost) or r"(?!)")
+        told = []
+        for part, blocks in zip(parts, sections, strict=True):
+            told += [b for b in blocks if not _MARK.search(b) and not refers.search(b)]
+            missing = sorted({origin.partition(":")[0] for origin in _MARK.findall(part)} - {""})
+            if missing:
+                made = ", ".join(f"`{name}` ({self.notebook(maker(name))})" for name in missing)
+                told.append(f"\n\n::: note\nNot in this profile yet: {made}.\n:::\n\n")
+        return "".join(told)
 
 
 def _blocks(text: str) -> list[str]:
@@ -139,11 +123,15 @@ def _blocks(text: str) -> list[str]:
     return re.findall(r".+?(?:\n(?=- )|\n\s*\n(?!: )|\Z)", text, re.S)
 
 
+def _without_lost_rows(block: str) -> str:
+    """A table without the rows that need what is not there; if none is left it is lost itself."""
+    if not block.startswith("|"):
+        return block
+    lines = [line for line in block.splitlines(keepends=True) if not _MARK.search(line)]
+    rows = sum(line.startswith("|") for line in lines)
+    return "".join(lines) + ABSENT.format("") * (rows < 3)
+
+
 def _written(value) -> str:
     """A value as Markdown."""
     return str(value) if isinstance(value, Text | Value) else escape(value)
-
-
-def _cell(value) -> str:
-    text = _written(value)
-    return "–" if _MARK.search(text) else text

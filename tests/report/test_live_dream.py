@@ -12,7 +12,6 @@ from torch.nn import functional as F
 from awm import stages
 from awm.data import rollouts as data
 from awm.errors import AwmError
-from awm.evolution import agents
 from awm.ids import Agent, Memory
 from awm.models.attention import FeatureAttention, Items, empty_memory
 from awm.models.controller import Controller, Inputs, act
@@ -92,8 +91,11 @@ def made(tmp_path_factory):
         rng = np.random.default_rng(0)
         inputs = Inputs(rng.normal(size=Z + HIDDEN), rng.uniform(0.2, 1, size=Z + HIDDEN))
         driver = Controller(rng.normal(size=inputs.parameters) / 5, inputs)
+        layer = {"parameters": driver.parameters}
+        layer |= {"input_mean": inputs.mean, "input_deviation": inputs.deviation}
         for agent in (Agent(), Agent().refined()):
-            agents.save(ws, agent, driver)
+            tensors = {name: torch.from_numpy(value) for name, value in layer.items()}
+            ws.save(stages.agent(ws.profile, agent), tensors)
         bundle = live_dream.bundle(ws)
         # Something to scroll below it.
         body = page.Body(live_dream.html(ws) + "<p style='height: 200vh'></p>", [])

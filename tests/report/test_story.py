@@ -76,7 +76,11 @@ Lost {{ m.test.nll }} and
 - Lost {{ vae.test.kl }}.
 - Another item.
 
-{% call table("t", ["a", "b"], rows) %}Of.{% endcall %}
+| a | b |
+|---|---|
+| Lost | {{ m.test.nll }} |
+
+: Lost. {#tbl-t}
 
 Also lost, with @tbl-t.
 
@@ -86,7 +90,6 @@ The *end* of it.
 
 Nothing is missing.
 """,
-        rows=[],
     )
     assert "Kept" in html and "end" in html and html.count("<li>") == 2
     assert "lost" not in html.lower() and "tbl-t" not in html
@@ -101,14 +104,19 @@ def test_what_is_no_number_is_not_there(ws, value):
     assert "Lost" not in told(ws, "Lost {{ v }}.", v=Value(value, "x.json: y"))
 
 
-def test_tables_hold_values_and_say_where_one_is_missing(ws):
+def test_a_row_without_its_value_is_left_out(ws):
     html = told(
         ws,
-        'See @tbl-t.\n\n{% call table("t", ["a|b", "c"], rows) %}\nOf *all*\n{{ vae.updates }}.\n'
-        "{% endcall %}",
-        rows=[["one", Value(2.5, "r.json: x").to(1)], ["two", Value(None, "r.json: y")]],
+        "See @tbl-t.\n\n| a\\|b | c |\n|---|---|\n{% for name, value in rows %}\n"
+        "| {{ name }} | {{ value }} |\n{% endfor %}\n\n: Of *all* {{ vae.updates }}. {#tbl-t}\n",
+        rows=[
+            ["one", Value(2.5, "r.json: x").to(1)],
+            ["two", Value(None, "r.json: y")],
+            ["three", Value(None, "r.json: z") or "–"],
+        ],
     )
     assert "<th>a|b</th>" in html and ">2.5</span></td>" in html and "<td>–</td>" in html
+    assert "two" not in html and html.count("<tr>") == 3 and "<code>r.json</code>" in html
     assert "Table\u00a01" in html and "<strong>Table 1.</strong> Of <em>all</em> <span" in html
 
 
@@ -117,12 +125,11 @@ def test_nothing_that_was_recorded_becomes_markup(ws):
     Image.fromarray(np.zeros((2, 2, 3), np.uint8)).save(ws.images / "a.png")
     captions = {"a": {"caption": HOSTILE, "alt": f'{HOSTILE}" onload="x'}}
     (ws.images / "captions.json").write_text(json.dumps(captions))
-    rows = [[Value(1, HOSTILE), HOSTILE]]
     html = told(
         ws,
         'Says {{ vae.who }}. {{ v }} {{ s }}\n\n{{ figure("a") }}\n\n'
-        '{% call table("t", h, rows) %}{{ s }}{% endcall %}',
-        v=Value(5, HOSTILE), s=HOSTILE, h=[HOSTILE, HOSTILE], rows=rows,
+        "| {{ s }} | {{ s }} |\n|---|---|\n| {{ v }} | {{ s }} |\n\n: {{ s }} {#tbl-t}",
+        v=Value(5, HOSTILE), s=HOSTILE,
     )  # fmt: skip
     for bad in ("<script", "<i>", 'javascript:b"', "<h1", " onload=", ">7<"):
         assert bad not in html.replace("&quot; onload=", ""), bad
