@@ -118,6 +118,7 @@ class Test:
     episodes: int
     reference_episodes: int  #: on Gymnasium's own frames
     recheck_episodes: int = 0  #: of these, how many a report drives again to check its claims
+    dreams: int = 128  #: of each agent, to see whether dreamt returns tell real ones
 
 
 @dataclass(frozen=True)
@@ -241,7 +242,7 @@ PRESETS = {
                 kinds=("plain",), seeds=1, temperatures=(0.5,),
                 rounds=1, round_rollouts=3, round_updates=4, on_track=(0, 1),
             ),
-            Test(episodes=2, reference_episodes=2, recheck_episodes=2),
+            Test(episodes=2, reference_episodes=2, recheck_episodes=2, dreams=4),
         ),
         Profile(
             "quick",

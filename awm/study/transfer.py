@@ -51,7 +51,10 @@ def transfer(ws: Workspace, memory: Memory = PLAIN, workers: int | None = None) 
     if ws.profile.dream.rounds:
         memories["last"] = replace(memory, round=ws.profile.dream.rounds)
     agents = _agents(ws, memory)
-    settings = {"dreams": dream.LANES, "temperature": ws.profile.dream.search.temperature}
+    settings = {
+        "dreams": ws.profile.test.dreams,
+        "temperature": ws.profile.dream.search.temperature,
+    }
     inputs = {name: stages.mdn_rnn(ws.profile, each) for name, each in memories.items()}
     inputs |= {str(agent): stages.agent(ws.profile, agent) for agent in agents}
     stage = stages.finding(ws.profile, "transfer", settings, **inputs)
@@ -87,13 +90,14 @@ def _measure(ws: Workspace, memories: dict[str, Memory], agents: list[Agent], wo
     ]
     for name, each in sources.items():
         for way, idle_at_mean in _WAYS.items():
-            returns = _dreamt(each, controllers, temperature, idle_at_mean)
+            world = DreamWorld(each, dream.LANES, temperature, idle_at_mean)
+            returns = _dreamt(world, controllers, ws.profile.test.dreams)
             for entry, value in zip(found, returns, strict=True):
                 entry[name][way] = value
     dreamers = [e for a, e in zip(agents, found, strict=True) if a.found == "dream"]
     refined = [e for a, e in zip(agents, found, strict=True) if a.found == "refined"]
     return {
-        "dreams": dream.LANES,
+        "dreams": ws.profile.test.dreams,
         **_idle_latents(mdn_rnn.sequences(ws), source, controllers[0], temperature),
         "agents": found,
         "refined": refined[0] if refined else None,
@@ -101,14 +105,11 @@ def _measure(ws: Workspace, memories: dict[str, Memory], agents: list[Agent], wo
     }
 
 
-def _dreamt(
-    source: DreamSource, controllers: list[Controller], temperature: float, idle_at_mean: bool
-) -> list[float]:
+def _dreamt(world: DreamWorld, controllers: list[Controller], count: int) -> list[float]:
     """The mean return of every agent over the same dreams."""
-    seeds = config.track_seeds(config.TEST_SEEDS, dream.LANES)
+    seeds = config.track_seeds(config.TEST_SEEDS, count)
     jobs = [Job(n, seed) for n in range(len(controllers)) for seed in seeds]
     layers = np.stack([controller.weights for controller in controllers])
-    world = DreamWorld(source, dream.LANES, temperature, idle_at_mean)
     returns = {(o.candidate, o.seed): o.episode_return for o in drive(world, layers, jobs)}
     return [float(np.mean([returns[n, seed] for seed in seeds])) for n in range(len(controllers))]
 

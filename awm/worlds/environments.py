@@ -14,62 +14,71 @@ from gymnasium import spaces
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
-from awm import dream
-from awm.config import Profile
-from awm.dream import Dream, World
 from awm.errors import AwmError
+from awm.ids import Memory
 from awm.racing import MAX_EPISODE_STEPS
+from awm.store import Workspace
+from awm.worlds import dream
+from awm.worlds.dream import DreamSource, DreamWorld
 
 _ACTIONS = spaces.Box(np.float32([-1, 0, 0]), np.float32([1, 1, 1]))
+_RENDER_MODES = ["rgb_array"]
 _SEEDS = 2**31
 
 
-def _world(world_model: World | Profile | str, attention: str) -> World:
-    return world_model if isinstance(world_model, World) else dream.load(world_model, attention)
-
-
-def _observations(world: World) -> spaces.Box:
-    size = world.v.z_size + world.m.hidden_size
-    return spaces.Box(-np.inf, np.inf, (size,), np.float32)
+def _dream(
+    world_model: DreamSource | Workspace | str,
+    attention: str,
+    lanes: int,
+    temperature: float,
+    render_mode: str | None,
+) -> tuple[DreamWorld, spaces.Box]:
+    """The dreams of an environment, and what is observed of each."""
+    if render_mode not in (None, *_RENDER_MODES):
+        raise AwmError(f"A dream has no render_mode {render_mode!r}. Use 'rgb_array' or None.")
+    if not isinstance(world_model, DreamSource):
+        world_model = dream.load(Workspace.open(world_model), Memory(attention))
+    size = world_model.v.z_size + world_model.m.hidden_size
+    observations = spaces.Box(-np.inf, np.inf, (size,), np.float32)
+    return DreamWorld(world_model, lanes, temperature), observations
 
 
 class DreamCarRacing(gymnasium.Env):
     """One dream. It ends when M's end head says so; Gymnasium's time limit is CarRacing's.
 
     Args:
-        world_model: a profile, whose V and M dream, or an `awm.dream.World`.
-        attention: which M of the profile.
+        world_model: a profile, whose V and M dream, or an `awm.worlds.dream.DreamSource`.
+        attention: which kind of M of the profile.
         temperature: of M's samples.
         render_mode: `"rgb_array"` lets `render` return the dreamt frame, uint8 `[64, 64, 3]`.
     """
 
-    metadata = {"render_modes": ["rgb_array"], "render_fps": 50}
+    metadata = {"render_modes": _RENDER_MODES, "render_fps": 50}
 
     def __init__(
         self,
-        world_model: World | Profile | str = "paper",
-        attention: str = "none",
+        world_model: DreamSource | Workspace | str = "paper",
+        attention: str = "plain",
         temperature: float = 1.0,
         render_mode: str | None = None,
     ):
-        if render_mode not in (None, *self.metadata["render_modes"]):
-            raise AwmError(f"A dream has no render_mode {render_mode!r}. Use 'rgb_array' or None.")
         self.render_mode = render_mode
-        self._dream = Dream(_world(world_model, attention), 1, temperature)
-        self.observation_space = _observations(self._dream.world)
+        self._dream, self.observation_space = _dream(
+            world_model, attention, 1, temperature, render_mode
+        )
         self.action_space = _ACTIONS
 
     def reset(self, *, seed: int | None = None, options: dict | None = None):
         super().reset(seed=seed)
         self._dream.begin(0, int(self.np_random.integers(_SEEDS)))
-        return self._dream.inputs[0].numpy(), {}
+        return self._dream.observe()[0].numpy(), {}
 
     def step(self, action):
         reward, done = self._dream.step(torch.as_tensor(np.asarray(action, np.float32))[None])
-        return self._dream.inputs[0].numpy(), float(reward), bool(done), False, {}
+        return self._dream.observe()[0].numpy(), float(reward[0]), bool(done[0]), False, {}
 
     def render(self):
-        return self._dream.frames()[0] if self.render_mode else None
+        return self._dream.frame(0) if self.render_mode else None
 
 
 class DreamVectorEnv(VectorEnv):
@@ -83,18 +92,17 @@ class DreamVectorEnv(VectorEnv):
     def __init__(
         self,
         num_envs: int = 1,
-        world_model: World | Profile | str = "paper",
-        attention: str = "none",
+        world_model: DreamSource | Workspace | str = "paper",
+        attention: str = "plain",
         temperature: float = 1.0,
         render_mode: str | None = None,
         max_episode_steps: int = MAX_EPISODE_STEPS,
     ):
-        if render_mode not in (None, *self.metadata["render_modes"]):
-            raise AwmError(f"A dream has no render_mode {render_mode!r}. Use 'rgb_array' or None.")
         self.num_envs, self.render_mode = num_envs, render_mode
         self.max_episode_steps = max_episode_steps
-        self._dream = Dream(_world(world_model, attention), num_envs, temperature)
-        self.single_observation_space = _observations(self._dream.world)
+        self._dream, self.single_observation_space = _dream(
+            world_model, attention, num_envs, temperature, render_mode
+        )
         self.single_action_space = _ACTIONS
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(_ACTIONS, num_envs)
@@ -104,7 +112,7 @@ class DreamVectorEnv(VectorEnv):
     def reset(self, *, seed: int | None = None, options: dict | None = None):
         super().reset(seed=seed)
         self._restart(range(self.num_envs))
-        return self._dream.inputs.numpy(), {}
+        return self._dream.observe().numpy(), {}
 
     def _restart(self, lanes) -> None:
         for lane in lanes:
@@ -116,13 +124,15 @@ class DreamVectorEnv(VectorEnv):
         fresh = np.flatnonzero(self._over).tolist()
         reward, done = self._dream.step(torch.as_tensor(np.asarray(actions, np.float32)))
         self._age += 1
-        rewards, terminated = reward.numpy().astype(np.float64), done.numpy().copy()
+        rewards, terminated = reward.copy(), done.copy()
         truncated = (self._age >= self.max_episode_steps) & ~terminated
         if fresh:  # their last step was the end; this one begins, and earns nothing
             self._restart(fresh)
             rewards[fresh], terminated[fresh], truncated[fresh] = 0.0, False, False
         self._over = terminated | truncated
-        return self._dream.inputs.numpy(), rewards, terminated, truncated, {}
+        return self._dream.observe().numpy(), rewards, terminated, truncated, {}
 
     def render(self):
-        return tuple(self._dream.frames()) if self.render_mode else None
+        if self.render_mode is None:
+            return None
+        return tuple(self._dream.frame(lane) for lane in range(self.num_envs))
