@@ -136,6 +136,9 @@ class RecklessDriver:
         return np.array([steer, gas, brake], np.float32)
 
 
+#: Those that read the track from the simulator, which no agent can.
+SIGHTED = ("scripted", "noisy", "reckless")
+
 DRIVERS = {
     "random": RandomDriver,  # a new random action every step: the paper's data
     "walk": WalkDriver,  # smooth random walks: leave the road, spin, stand still

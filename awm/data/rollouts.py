@@ -122,7 +122,7 @@ def _finished(ws: Workspace, stage: Stage) -> Path:
     if not path.exists():
         raise AwmError(f"There are no rollouts at {path}. {stage.remedy}")
     if not path.with_suffix(".json").exists():
-        _check(path, stage)
+        _check(ws, stage)
         raise AwmError(
             f"The rollouts at {path} are not finished. {stage.remedy} It goes on from there."
         )
@@ -133,6 +133,10 @@ def _finished(ws: Workspace, stage: Stage) -> Path:
 def collect(ws: Workspace, workers: int | None = None) -> Rollouts:
     """Let the drivers of the profile drive; returns at once if that has been done."""
     data = ws.profile.data
+    if unknown := dict(data.drivers).keys() - DRIVERS:
+        raise AwmError(
+            f"There is no driver {', '.join(unknown)}. Choose among: {', '.join(DRIVERS)}."
+        )
     names = assign(data.rollouts, dict(data.drivers))
     drivers = [DRIVERS[name]() for name in names]
     record(ws, stages.rollouts(ws.profile), names, drivers, workers=workers)
@@ -179,15 +183,16 @@ def record(
     store.write_json(path.with_suffix(".json"), manifest)
 
 
-def _check(path: Path, stage: Stage) -> None:
+def _check(ws: Workspace, stage: Stage) -> None:
+    path = ws.own / stage.name
     try:
-        key = zarr.open_group(path, mode="r").attrs.get("key")
+        record = zarr.open_group(path, mode="r").attrs["record"]
     except Exception as error:
         raise AwmError(f"{path} is no store that can be read ({error}). Move it away.") from error
-    if key != stage.key:
+    if differs := ws.differences(record, stage):
         raise AwmError(
-            f"The rollouts at {path} were begun with other settings. Move them away, or work in a "
-            "profile with a name of its own."
+            f"The rollouts at {path} were begun {differs}. Move them away, or work in a profile "
+            "with a name of its own."
         )
 
 
@@ -203,7 +208,7 @@ def _split(count: int, share: float) -> dict[str, list[int]]:
 def _open_for_writing(ws: Workspace, stage: Stage, names: list[str], offset: int):
     path = ws.own / stage.name
     if path.exists():
-        _check(path, stage)
+        _check(ws, stage)
         return zarr.open_group(path, mode="r+")
     count, steps = len(names), ws.profile.data.steps
     # Built beside its place and moved there: a store that exists has all its arrays.
@@ -225,7 +230,8 @@ def _open_for_writing(ws: Workspace, stage: Stage, names: list[str], offset: int
     seeds = np.array(config.track_seeds(config.DATA_SEEDS, count, ws.profile.seed * count + offset))
     group.create_array("seeds", data=seeds, chunks=(count,))
     splits = _split(count, ws.profile.data.validation_share)
-    group.attrs.update(key=stage.key, drivers=names, splits=splits, wall_time_s=0.0)
+    record = ws.describe(stage)
+    group.attrs.update(record=record, drivers=names, splits=splits, wall_time_s=0.0)
     new.rename(path)
     return zarr.open_group(path, mode="r+")
 

@@ -17,10 +17,12 @@ def cost(ws: Workspace, agent: Agent) -> dict:
     """What it took to find an agent, from nothing.
 
     Returns `real_steps` (recorded, and driven by every search that led to it, validation
-    included), `dream_steps`, and `core_hours`: of the rollouts, V, M and those searches. Searches
-    count whole, with the generations after the one that was chosen. Core-hours are elapsed time
-    times cores, whatever else the machine did, but without the pauses in training V and M. A
-    value is None where something was not recorded.
+    included), `dream_steps`, `watched_laps`, and `core_hours`: of the rollouts, V, M and those
+    searches. Searches count whole, with the generations after the one that was chosen. Watched
+    laps were driven on the real track to follow a search in a dream: they chose nothing, and how
+    many steps they took was not recorded. Core-hours are elapsed time times cores, whatever else
+    the machine did, but without the pauses in training V and M. A value is None where something
+    was not recorded.
     """
     return _cost(ws, agent.memory, _searches(agent))
 
@@ -108,13 +110,19 @@ def _cost(ws: Workspace, memory: Memory, searches: list[Agent]) -> dict:
         rounds = [replace(memory, round=n) for n in range(memory.round + 1)]
         parts += [_record(ws, stages.mdn_rnn(ws.profile, each)) for each in rounds]
     hours = [_core_hours(_seconds(part), part) for part in parts]
-    steps = {"real_steps": [_recorded_steps(part) for part in rollouts], "dream_steps": [0]}
+    steps = {
+        "real_steps": [_recorded_steps(part) for part in rollouts],
+        "dream_steps": [0],
+        "watched_laps": [0],
+    }
     for agent in searches:
         log = log_of(ws, agent)
         if not log:
             hours.append(None)
             continue
         steps["dream_steps" if agent.found == "dream" else "real_steps"].append(log[-1]["steps"])
+        watched = sum(entry.get("real") is not None for entry in log)
+        steps["watched_laps"].append(watched * stages.search(ws.profile, agent).validation_tracks)
         hours.append(_core_hours(log[-1]["seconds"], log[0].get("record", {})))
     known = {**steps, "core_hours": hours}
     return {key: None if None in values else sum(values) for key, values in known.items()}
