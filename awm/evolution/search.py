@@ -51,11 +51,11 @@ def log_of(ws: Workspace, agent: Agent) -> list[dict]:
 
 def generations(path: Path) -> list[dict]:
     """The entries of a log. A last line cut short by a kill is left out; AwmError if damaged."""
-    entries, lines = [], path.read_text().splitlines()
+    entries, lines = [], path.read_text(errors="replace").splitlines()
     for number, line in enumerate(lines):
         try:
-            entries.append(json.loads(line))
-            whole = entries[-1]["generation"] == number
+            entry = json.loads(line)
+            whole = entry["generation"] == number
         except (json.JSONDecodeError, KeyError, TypeError):
             if number == len(lines) - 1:
                 break
@@ -64,6 +64,7 @@ def generations(path: Path) -> list[dict]:
             raise AwmError(
                 f"{path}, line {number + 1}, is damaged. Move the file away to evolve afresh."
             )
+        entries.append(entry)
     return entries
 
 
@@ -146,26 +147,33 @@ class _Run:
         self.ws, self.agent = ws, agent
         self.search = stages.search(ws.profile, agent)
         self.stage = stages.agent(ws.profile, agent)
-        self.log = log_of(ws, agent)
         settings = dict(self.stage.settings)
         # These two decide when and how a search ends, and nothing before that.
         del settings["generations"], settings["averaged"]
         self.begun = Stage(f"agents/{agent}.jsonl", settings, self.stage.inputs, self.stage.how)
-        if self.log and (differs := ws.differences(self.log[0].get("record", {}), self.begun)):
-            raise AwmError(
-                f"{ws.find(self.begun.name)} is the log of another search, {differs}. Move it away "
-                "to evolve afresh, or work in a profile with a name of its own."
-            )
-        told = [entry for entry in self.log if "fitness" in entry]
-        if len(told) > self.search.generations:
-            raise AwmError(
-                f"The log of {agent} has {len(told)} generations, and the profile asks for "
-                f"{self.search.generations}. Work in a profile with a name of its own."
-            )
+        self.log = self._begun_log()
         #: One entry more than generations: the last only validates the final mean, or average.
         self.done = len(self.log) > self.search.generations
         if not self.done:
-            self.log = told
+            self.log = [entry for entry in self.log if "fitness" in entry]
+
+    def _begun_log(self) -> list[dict]:
+        """What is logged of this search; AwmError if another's log lies in its place."""
+        log, path = log_of(self.ws, self.agent), self.ws.find(self.begun.name)
+        told = sum("fitness" in entry for entry in log)
+        problem = log and self.ws.differences(log[0].get("record", {}), self.begun)
+        if problem:
+            problem = f"is the log of another search, {problem}"
+        elif told > self.search.generations:
+            problem = f"has {told} generations, and the profile asks for {self.search.generations}"
+        if not problem:
+            return log
+        if not path.is_relative_to(self.ws.own):  # what is committed stands in only if it fits
+            return []
+        raise AwmError(
+            f"{path} {problem}. Move it away to evolve afresh, or work in a profile with a name of "
+            "its own."
+        )
 
     def go(self, workers, cluster, executor) -> Evolution:
         if self.done and self.ws.manifest(self.stage):
@@ -252,9 +260,13 @@ class _Run:
             jobs = [Job(len(candidates), track, patience) for track in validation] + jobs
         layers = inputs.fold(np.vstack([candidates, mean]))
         outcomes = hands.drive(place, layers, jobs, search.steering_noise)
-        validated, returns = np.split(
-            np.array([o.episode_return for o in outcomes]), [len(validation)]
-        )
+        earned = np.array([o.episode_return for o in outcomes])
+        if not np.isfinite(earned).all():
+            raise AwmError(
+                f"Returns in generation {generation} of {self.agent} are not finite numbers: M or "
+                "a controller has diverged. The generations before are kept in the log."
+            )
+        validated, returns = np.split(earned, [len(validation)])
         steps = sum(o.length for o in outcomes) + (log[-1]["steps"] if log else 0)
         entry = {"generation": generation, "steps": steps, "sigma": search.sigma}
         entry["validation"] = float(validated.mean()) if validation else None
