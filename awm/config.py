@@ -141,9 +141,10 @@ class Profile:
         A value is named by its path, `profile.but("mine", mdn_rnn__hidden_size=128)`.
 
         Raises:
-            AwmError: if there is no such value, it has another type, or the name is a preset's.
+            AwmError: if there is no such value, it has another type, or the name is taken.
         """
-        if name in PRESETS or not name.isidentifier():
+        # data/pretrained holds what is committed.
+        if name in (*PRESETS, "pretrained") or not name.isidentifier():
             raise AwmError(f"{name!r} cannot name a profile of your own. Take a plain, new word.")
         changed = replace(self, name=name)
         for path, value in changes.items():
@@ -204,7 +205,8 @@ def _typed(value, kind, path: str):
         if typing.get_origin(option) is tuple and isinstance(value, list | tuple):
             inner = typing.get_args(option)
             inner = [inner[0]] * len(value) if inner[-1] is ... else inner
-            return tuple(_typed(v, k, path) for v, k in zip(value, inner, strict=True))
+            if len(inner) == len(value):
+                return tuple(_typed(v, k, path) for v, k in zip(value, inner, strict=True))
         if option is float and type(value) is int:
             return float(value)
         if typing.get_origin(option) is None and type(value) is option:

@@ -16,6 +16,9 @@ KINDS = ("untrained", "plain", "wide", *ATTENTIONS)
 #: What C may see: z alone, or z and the hidden state of an M.
 SEEN = ("V", *KINDS)
 
+#: Seeds have at most nine digits.
+_MOST = 10**9
+
 _LABELS = {
     "V": "V alone",
     "untrained": "untrained M",
@@ -30,7 +33,8 @@ class Memory:
     """One training of an M; kind `"V"` is none at all, for a controller that sees z alone.
 
     Raises:
-        AwmError: for a kind that is none of `SEEN`, and a seed or round below zero.
+        AwmError: for a kind that is none of `SEEN`, and a seed or round that is below zero or has
+            more than nine digits.
     """
 
     kind: str = "plain"
@@ -40,7 +44,8 @@ class Memory:
     def __post_init__(self):
         if self.kind not in SEEN:
             raise AwmError(f"There is no model {self.kind!r}. Choose one of: {', '.join(SEEN)}.")
-        if min(self.seed, self.round) < 0 or (self.kind == "V" and (self.seed or self.round)):
+        numbers = (self.seed, self.round)
+        if not all(0 <= n < _MOST for n in numbers) or (self.kind == "V" and any(numbers)):
             raise AwmError(f"There is no {self.kind} of seed {self.seed} and round {self.round}.")
 
     def __str__(self) -> str:
@@ -99,8 +104,8 @@ class Agent:
             and (parent.found != "dream")
         ):
             raise AwmError("Refine an agent, or go on on the track from one of a dream.")
-        if self.seed < 0:
-            raise AwmError(f"A seed must not be negative, as {self.seed} is.")
+        if not 0 <= self.seed < _MOST:
+            raise AwmError(f"A seed has one to nine digits and no sign, unlike {self.seed}.")
 
     def __str__(self) -> str:
         step = self.found

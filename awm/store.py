@@ -98,7 +98,9 @@ class Workspace:
             if profile in PRESETS:
                 profile = PRESETS[profile]
             elif profile.isidentifier() and own.exists():
-                profile = profile_from(read_json(own))
+                name, profile = profile, profile_from(read_json(own))
+                if profile.name != name:
+                    raise AwmError(f"{own} is the profile {profile.name!r}. Move it where it was.")
             else:
                 raise AwmError(
                     f"There is no profile {profile[:80]!r}. Choose one of: {', '.join(PRESETS)}; "
@@ -186,7 +188,7 @@ class Workspace:
                     f"{path} was made {differs}. Move it and {name} away to make it anew, or work "
                     "in a profile with a name of its own."
                 )
-            _say_once(f"note: {path} was made {differs}; it is not used.")
+            note(f"{path} was made {differs}; it is not used.")
         return None
 
     def differences(self, found: dict, stage: Stage) -> str:
@@ -288,8 +290,9 @@ def _plain(settings: dict) -> dict:
 
 
 @cache
-def _say_once(text: str) -> None:
-    print(text, file=sys.stderr)
+def note(text: str) -> None:
+    """Say something that is no error, once."""
+    print(f"note: {text}", file=sys.stderr)
 
 
 # Where a number comes from.

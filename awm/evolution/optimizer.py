@@ -49,10 +49,7 @@ class Optimizer:
     def tell(self, candidates: np.ndarray, fitness) -> None:
         """Fitness `[population]` of the candidates that `ask` gave. AwmError if not finite."""
         if not np.isfinite(fitness).all():
-            raise AwmError(
-                "A candidate's fitness is not a finite number: M or the controller has diverged. "
-                "The generations before are kept in the log."
-            )
+            raise AwmError("A candidate's fitness is not a finite number. Lower the step size.")
         self._strategy.tell(list(candidates), [-float(f) for f in fitness])
         self.means.append(self._strategy.mean.copy())
 

@@ -55,7 +55,7 @@ def fit(ws: Workspace, stage: Stage, module: nn.Module, recipe: Recipe, name: st
         The checkpoint lies there until `finish`.
 
     Raises:
-        AwmError: if the checkpoint is damaged or of another run.
+        AwmError: if the checkpoint is damaged or of another run, or the training diverges.
     """
     store.commit()  # remembered now: a checkout may change while a run goes on
     trained = [p for p in module.parameters() if p.requires_grad]
@@ -67,7 +67,7 @@ def fit(ws: Workspace, stage: Stage, module: nn.Module, recipe: Recipe, name: st
     parts = {"module": module, "optimizer": optimizer, "schedule": schedule}
     path = _checkpoint(ws, stage)
     if path.exists():
-        state = _resume(path, stage, parts)
+        state = _resume(ws, path, stage, parts)
     history = state["history"]
     update = history[-1]["update"] if history else 0
     started, before, recent = time.perf_counter(), state["seconds"], []
@@ -91,6 +91,11 @@ def fit(ws: Workspace, stage: Stage, module: nn.Module, recipe: Recipe, name: st
         entry = {"update": update, "seconds": state["seconds"]}
         entry |= {f"train_{key}": sum(r[key] for r in recent) / len(recent) for key in recent[0]}
         recent = []
+        if not math.isfinite(entry["train_loss"]):
+            raise AwmError(
+                f"The training of {name} has diverged at update {update}. Choose a smaller "
+                "learning rate, in a profile with a name of its own."
+            )
         if recipe.validate and (update % recipe.validate_every == 0 or last):
             found = recipe.validate()
             entry |= {f"validation_{key}": value for key, value in found.items()}
@@ -102,7 +107,7 @@ def fit(ws: Workspace, stage: Stage, module: nn.Module, recipe: Recipe, name: st
         if update % recipe.checkpoint_every == 0 or last:
             with store.atomic(path) as temporary:
                 whole = {key: part.state_dict() for key, part in parts.items()}
-                torch.save({"key": stage.key, **state, **whole}, temporary)
+                torch.save({"record": ws.describe(stage), **state, **whole}, temporary)
     bar.close()
     if state["best"] is not None:
         module.load_state_dict(state["best"])
@@ -121,12 +126,12 @@ def _checkpoint(ws: Workspace, stage: Stage):
     return (ws.own / stage.name).with_suffix(".checkpoint.pt")
 
 
-def _resume(path, stage: Stage, parts: dict) -> dict:
+def _resume(ws: Workspace, path, stage: Stage, parts: dict) -> dict:
     remedy = f"Remove {path} to start afresh."
     try:
         state = torch.load(path, weights_only=True)
-        if state.pop("key") != stage.key:
-            raise AwmError(f"{path} is of a run with other settings. {remedy}")
+        if differs := ws.differences(state.pop("record"), stage):
+            raise AwmError(f"{path} is of another run, {differs}. {remedy}")
         for key, part in parts.items():
             part.load_state_dict(state.pop(key))
     except AwmError:

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from multiprocessing import get_context
+from typing import ClassVar
 
 import numpy as np
 
@@ -28,23 +29,24 @@ from awm.worlds.track import TrackWorld
 class Place:
     """A world, described: whose eyes and memory, and what they drive in.
 
-    `contents` are the hashes of V and M; `Place.of` fills them in.
+    `contents` are the hashes of V, M and whatever else it needs; `Place.of` fills them in.
     """
 
     ws: Workspace
     memory: Memory
     contents: tuple[str, ...]
+    dreams: ClassVar[bool] = False
 
     @classmethod
     def of(cls, ws: Workspace, memory: Memory, **how) -> "Place":
-        """The world of a memory. AwmError if V or M is missing or does not fit."""
-        return cls(ws, memory, _contents(ws, memory), **how)
+        """The world of a memory. AwmError if something that it needs is missing or unfit."""
+        return cls(ws, memory, _contents(ws, memory, cls.dreams), **how)
 
     def open(self) -> World:
         """The world itself. AwmError if other weights lie here than the description is about."""
-        if _contents(self.ws, self.memory) != self.contents:
+        if _contents(self.ws, self.memory, self.dreams) != self.contents:
             raise AwmError(
-                f"{self.ws.own} on this worker holds another V or M than the run is about. Give "
+                f"{self.ws.own} on this worker holds other weights than the run is about. Give "
                 "every worker the same files."
             )
         return self._open()
@@ -66,6 +68,7 @@ class Track(Place):
 class Dream(Place):
     """The memory's dream; as for `awm.worlds.dream.DreamWorld`."""
 
+    dreams: ClassVar[bool] = True
     temperature: float = 1.0
     idle_at_mean: bool = False
 
@@ -74,10 +77,12 @@ class Dream(Place):
         return dream.DreamWorld(source, dream.LANES, self.temperature, self.idle_at_mean)
 
 
-def _contents(ws: Workspace, memory: Memory) -> tuple[str, ...]:
+def _contents(ws: Workspace, memory: Memory, dreams: bool = False) -> tuple[str, ...]:
     needed = [stages.vae(ws.profile)]
     if memory.kind != "V":
         needed.append(stages.mdn_rnn(ws.profile, memory))
+    if dreams and memory.kind == "spatial":
+        needed.append(stages.feature_map(ws.profile))
     manifests = [(stage, ws.manifest(stage)) for stage in needed]
     for stage, manifest in manifests:
         if manifest is None:

@@ -14,6 +14,7 @@ from gymnasium import spaces
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
+from awm.config import Profile
 from awm.errors import AwmError
 from awm.ids import Memory
 from awm.racing import MAX_EPISODE_STEPS
@@ -22,25 +23,9 @@ from awm.worlds import dream
 from awm.worlds.dream import DreamSource, DreamWorld
 
 _ACTIONS = spaces.Box(np.float32([-1, 0, 0]), np.float32([1, 1, 1]))
-_RENDER_MODES = ["rgb_array"]
 _SEEDS = 2**31
 
-
-def _dream(
-    world_model: DreamSource | Workspace | str,
-    attention: str,
-    lanes: int,
-    temperature: float,
-    render_mode: str | None,
-) -> tuple[DreamWorld, spaces.Box]:
-    """The dreams of an environment, and what is observed of each."""
-    if render_mode not in (None, *_RENDER_MODES):
-        raise AwmError(f"A dream has no render_mode {render_mode!r}. Use 'rgb_array' or None.")
-    if not isinstance(world_model, DreamSource):
-        world_model = dream.load(Workspace.open(world_model), Memory(attention))
-    size = world_model.v.z_size + world_model.m.hidden_size
-    observations = spaces.Box(-np.inf, np.inf, (size,), np.float32)
-    return DreamWorld(world_model, lanes, temperature), observations
+WorldModel = DreamSource | Workspace | Profile | str | None
 
 
 class DreamCarRacing(gymnasium.Env):
@@ -48,24 +33,26 @@ class DreamCarRacing(gymnasium.Env):
 
     Args:
         world_model: a profile, whose V and M dream, or an `awm.worlds.dream.DreamSource`.
-        attention: which kind of M of the profile.
+        memory: which M of the profile, `"plain"` or, for example, `"temporal-1"`.
         temperature: of M's samples.
         render_mode: `"rgb_array"` lets `render` return the dreamt frame, uint8 `[64, 64, 3]`.
+
+    Raises:
+        AwmError: if V, M or what else the dream needs is missing or does not fit.
     """
 
-    metadata = {"render_modes": _RENDER_MODES, "render_fps": 50}
+    metadata = {"render_modes": ["rgb_array"], "render_fps": 50}
 
     def __init__(
         self,
-        world_model: DreamSource | Workspace | str = "paper",
-        attention: str = "plain",
+        world_model: WorldModel = None,
+        memory: str = "plain",
         temperature: float = 1.0,
         render_mode: str | None = None,
     ):
-        self.render_mode = render_mode
-        self._dream, self.observation_space = _dream(
-            world_model, attention, 1, temperature, render_mode
-        )
+        self.render_mode = _render_mode(render_mode)
+        self._dream = _dream(world_model, memory, 1, temperature)
+        self.observation_space = _observations(self._dream)
         self.action_space = _ACTIONS
 
     def reset(self, *, seed: int | None = None, options: dict | None = None):
@@ -74,8 +61,8 @@ class DreamCarRacing(gymnasium.Env):
         return self._dream.observe()[0].numpy(), {}
 
     def step(self, action):
-        reward, done = self._dream.step(torch.as_tensor(np.asarray(action, np.float32))[None])
-        return self._dream.observe()[0].numpy(), float(reward[0]), bool(done[0]), False, {}
+        rewards, ended = self._dream.step(torch.as_tensor(np.asarray(action, np.float32))[None])
+        return self._dream.observe()[0].numpy(), float(rewards[0]), bool(ended[0]), False, {}
 
     def render(self):
         return self._dream.frame(0) if self.render_mode else None
@@ -92,17 +79,16 @@ class DreamVectorEnv(VectorEnv):
     def __init__(
         self,
         num_envs: int = 1,
-        world_model: DreamSource | Workspace | str = "paper",
-        attention: str = "plain",
+        world_model: WorldModel = None,
+        memory: str = "plain",
         temperature: float = 1.0,
         render_mode: str | None = None,
         max_episode_steps: int = MAX_EPISODE_STEPS,
     ):
-        self.num_envs, self.render_mode = num_envs, render_mode
+        self.num_envs, self.render_mode = num_envs, _render_mode(render_mode)
         self.max_episode_steps = max_episode_steps
-        self._dream, self.single_observation_space = _dream(
-            world_model, attention, num_envs, temperature, render_mode
-        )
+        self._dream = _dream(world_model, memory, num_envs, temperature)
+        self.single_observation_space = _observations(self._dream)
         self.single_action_space = _ACTIONS
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(_ACTIONS, num_envs)
@@ -122,9 +108,8 @@ class DreamVectorEnv(VectorEnv):
 
     def step(self, actions):
         fresh = np.flatnonzero(self._over).tolist()
-        reward, done = self._dream.step(torch.as_tensor(np.asarray(actions, np.float32)))
+        rewards, terminated = self._dream.step(torch.as_tensor(np.asarray(actions, np.float32)))
         self._age += 1
-        rewards, terminated = reward.copy(), done.copy()
         truncated = (self._age >= self.max_episode_steps) & ~terminated
         if fresh:  # their last step was the end; this one begins, and earns nothing
             self._restart(fresh)
@@ -133,6 +118,21 @@ class DreamVectorEnv(VectorEnv):
         return self._dream.observe().numpy(), rewards, terminated, truncated, {}
 
     def render(self):
-        if self.render_mode is None:
-            return None
-        return tuple(self._dream.frame(lane) for lane in range(self.num_envs))
+        return tuple(map(self._dream.frame, range(self.num_envs))) if self.render_mode else None
+
+
+def _dream(world_model: WorldModel, memory: str, lanes: int, temperature: float) -> DreamWorld:
+    if not isinstance(world_model, DreamSource):
+        world_model = dream.load(Workspace.open(world_model), Memory.parse(memory))
+    return DreamWorld(world_model, lanes, temperature)
+
+
+def _render_mode(mode: str | None) -> str | None:
+    if mode not in (None, *DreamCarRacing.metadata["render_modes"]):
+        raise AwmError(f"A dream has no render_mode {mode!r}. Use 'rgb_array' or None.")
+    return mode
+
+
+def _observations(world: DreamWorld) -> spaces.Box:
+    size = world.source.v.z_size + world.source.m.hidden_size
+    return spaces.Box(-np.inf, np.inf, (size,), np.float32)
