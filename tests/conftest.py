@@ -1,13 +1,22 @@
-"""Fixtures: a workspace of its own for every test, and one with the smoke profile's models."""
+"""Fixtures: an empty workspace for every test, and one of the smoke profile with all results."""
 
 import os
+import shutil
 
 # Before anything imports them. No test needs a window; and test processes side by side that each
 # compute with all cores would wait for each other more than they compute.
 os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
+from filelock import FileLock
+from hypothesis import settings
+
+# Machines that are busy are slow; and nothing is left behind where tests run.
+settings.register_profile("awm", deadline=None, database=None)
+settings.load_profile("awm")
 
 
 @pytest.fixture(autouse=True)
@@ -18,49 +27,75 @@ def workspace(tmp_path, monkeypatch):
 
 
 @pytest.fixture(scope="session")
-def smoke_root(tmp_path_factory):
-    """A workspace with the smoke profile's models trained and controllers evolved, once."""
-    from awm import dataset, evolution, mdn_rnn, vae
+def smoke(tmp_path_factory):
+    """The smoke profile's `Workspace` with all that its stages make but rounds; to read from.
 
-    root = tmp_path_factory.mktemp("smoke")
-    before = os.environ.get("AWM_ROOT")
-    os.environ["AWM_ROOT"] = str(root)
-    try:
-        dataset.collect("smoke")
-        vae.train("smoke")
-        for model in ("none", "spatial", "temporal", "feature"):
-            mdn_rnn.train("smoke", model)
-        evolution.evolve("smoke", "none")
-    finally:
-        if before is None:
-            del os.environ["AWM_ROOT"]
-        else:
-            os.environ["AWM_ROOT"] = before
-    return root
+    It is made once, whatever the number of test processes: the others wait for it.
+    """
+    from awm.store import Workspace
+
+    base = tmp_path_factory.getbasetemp()
+    root = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "smoke"
+    ws = Workspace.open("smoke", root)
+    with FileLock(f"{root}.lock"):
+        if not (root / "finished").exists():
+            _make(ws)
+            (root / "finished").touch()
+    return ws
+
+
+def _make(ws) -> None:
+    from awm.data.rollouts import collect
+    from awm.evolution.search import evolve
+    from awm.ids import ATTENTIONS, Agent, Memory
+    from awm.training import feature_map, mdn_rnn, vae
+
+    collect(ws, workers=2)  # with processes, as everyone does
+    vae.train(ws)
+    for seed in range(ws.profile.mdn_rnn.seeds):
+        for kind in ("untrained", "plain", *ATTENTIONS, "wide"):
+            mdn_rnn.train(ws, Memory(kind, seed))
+    feature_map.train(ws)
+    with ThreadPoolExecutor(1) as pool:
+        for agent in (*ws.profile.agents, *ws.profile.headline, Agent(found="dream")):
+            evolve(ws, agent, workers=1, executor=pool)
 
 
 @pytest.fixture
-def smoke(smoke_root, monkeypatch):
-    """The smoke workspace, to read from."""
-    monkeypatch.setenv("AWM_ROOT", str(smoke_root))
-    return smoke_root
+def smoke_copy(smoke, tmp_path):
+    """A copy of it, to damage and to go on with."""
+    from awm.store import Workspace
+
+    shutil.copytree(smoke.root / "data", tmp_path / "data")
+    return Workspace.open("smoke", tmp_path)
+
+
+@pytest.fixture(scope="session")
+def synthetic_ws(tmp_path_factory):
+    """What the stages would leave of the smoke profile, out of thin air; to read from."""
+    import synthetic
+
+    return synthetic.workspace(tmp_path_factory.mktemp("synthetic"))
 
 
 @pytest.fixture
-def smoke_copy(smoke_root, tmp_path, monkeypatch):
-    """A copy of the smoke workspace, to damage."""
-    import shutil
+def hands():
+    """Keywords for `evolve` and the like: a thread of this process in the place of workers."""
+    with ThreadPoolExecutor(1) as pool:
+        yield {"executor": pool, "workers": 1}
 
-    shutil.copytree(smoke_root / "data", tmp_path / "data")
-    monkeypatch.setenv("AWM_ROOT", str(tmp_path))
-    return tmp_path
+
+@pytest.fixture
+def short_laps(monkeypatch):
+    """Episodes of a few steps, as long as they are driven in this process."""
+    from awm.worlds import lanes
+
+    monkeypatch.setattr(lanes, "MAX_EPISODE_STEPS", 12)
 
 
 @pytest.fixture(scope="module")
 def browser():
     """Chromium; its tests are skipped where there is none."""
-    import shutil
-
     path = shutil.which("chromium") or shutil.which("chromium-browser")
     if path is None:
         pytest.skip("there is no Chromium on this machine")
@@ -70,38 +105,3 @@ def browser():
         chromium = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
         yield chromium
         chromium.close()
-
-
-@pytest.fixture
-def short_laps(monkeypatch):
-    """Threads of this process in the place of workers, and episodes of a few steps."""
-    from concurrent.futures import ThreadPoolExecutor
-    from contextlib import contextmanager
-
-    from awm import rollout
-
-    @contextmanager
-    def threads(count=None):
-        with ThreadPoolExecutor(1) as pool:
-            pool._max_workers = 1
-            yield pool
-
-    monkeypatch.setattr(rollout, "workers", threads)
-    monkeypatch.setattr(rollout, "MAX_EPISODE_STEPS", 12)
-
-
-@pytest.fixture
-def dies_at_first_checkpoint(monkeypatch):
-    """Training that is killed right after its first checkpoint; a list of checkpoints written."""
-    from awm import weights
-
-    original, written = weights.Checkpoint.save, []
-
-    def save(self, *arguments):
-        original(self, *arguments)
-        written.append(self.file)
-        if len(written) == 1:
-            raise KeyboardInterrupt
-
-    monkeypatch.setattr(weights.Checkpoint, "save", save)
-    return written

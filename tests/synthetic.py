@@ -2,13 +2,20 @@
 
 import json
 from dataclasses import dataclass
+from pathlib import Path
 from zlib import crc32
 
 import numpy as np
 import torch
 
-from awm import config, dataset, mdn_rnn, weights
-from awm.vae import VAE
+from awm import stages, store
+from awm.config import Profile
+from awm.data import rollouts as recording
+from awm.ids import ATTENTIONS, PLAIN, Agent, Memory
+from awm.models.feature_map import FeatureMapHead
+from awm.models.vae import VAE
+from awm.store import Workspace
+from awm.training import mdn_rnn
 
 
 @dataclass(frozen=True)
@@ -19,7 +26,7 @@ class Episode:
 
 
 class Rollouts:
-    """`count` episodes of `length` frames: a grey road that bends, on grass. As awm.dataset's."""
+    """`count` episodes of `length` frames: a grey road that bends, on grass. As awm's own."""
 
     def __init__(self, count: int = 3, length: int = 20):
         self.lengths = [length + 5 * i for i in range(count)]
@@ -36,7 +43,7 @@ class Rollouts:
 
 
 def road_frames(count: int, bend: float = 8) -> np.ndarray:
-    """Frames uint8 [count, 64, 64, 3], every one different."""
+    """Frames uint8 `[count, 64, 64, 3]`, every one different."""
     y, x = np.mgrid[:64, :64]
     turn = np.linspace(-2, 2, count)[:, None, None] * bend
     centre = 32 + turn * ((63 - y) / 63) ** 2
@@ -55,40 +62,76 @@ def random_vae(z_size: int = 32) -> VAE:
         for layer in (vae.posterior, vae.expand, *vae.deconvolutions):
             layer.weight *= 4
         vae.posterior.weight *= 8
+    vae.manifest = {"kl_per_latent": np.linspace(1, 0, z_size).tolist()}
     return vae.eval().requires_grad_(False)
 
 
-def workspace(profile: str = "smoke", length: int = 48, kinds=config.ATTENTIONS) -> None:
-    """In AWM_ROOT, what the stages would leave of a profile: rollouts, V, Ms of random weights."""
-    profile = config.get_profile(profile)
-    rng = np.random.default_rng(0)
-    names = ["synthetic"] * profile.rollouts
-    group = dataset._open_for_writing(profile, dataset.path_of(profile), names)
-    for i in range(profile.rollouts):
+def workspace(
+    root: Path | None = None,
+    profile: Profile | str = "smoke",
+    length: int = 48,
+    memories=(PLAIN, *map(Memory, ATTENTIONS)),
+    agents=(Agent(),),
+) -> Workspace:
+    """What the stages would leave of a profile: rollouts, and V, Ms and agents of random weights.
+
+    In `root`, or else in AWM_ROOT.
+    """
+    ws = Workspace.open(profile, root)
+    record(ws, length)
+    vae = random_vae(ws.profile.vae.z_size)
+    ws.save(stages.vae(ws.profile), vae.state_dict(), **vae.manifest)
+    for memory in memories:
+        m = mdn_rnn.build(ws.profile, memory)
+        with torch.no_grad():  # attention that tells one item from another
+            for name, weight in m.named_parameters():
+                if name.startswith("attention"):
+                    weight *= 4
+        ws.save(stages.mdn_rnn(ws.profile, memory), m.state_dict(), kind=memory.kind)
+    head = FeatureMapHead(ws.profile.vae.z_size, ws.profile.feature_map.hidden_size)
+    ws.save(stages.feature_map(ws.profile), head.state_dict())
+    for agent in agents:
+        save_agent(ws, agent)
+    return ws
+
+
+def record(ws: Workspace, length: int = 48) -> None:
+    """Finished rollouts of a bending road, with random actions."""
+    rng, stage = np.random.default_rng(0), stages.rollouts(ws.profile)
+    count = ws.profile.data.rollouts
+    group = recording._open_for_writing(ws, stage, ["synthetic"] * count, 0)
+    for i in range(count):
         frames = road_frames(length + 1, bend=4 * (i + 1))
         group["frames"][i, : length + 1] = frames
         group["actions"][i, :length] = rng.uniform(0, 1, (length, 3))
         group["rewards"][i, :length] = rng.choice([-0.1, 3.2], length)
         group["lengths"][i], group["checksums"][i] = length, crc32(frames)
-    group.attrs["hash"] = "synthetic"
-    folder = config.data_dir(profile)
-    weights.save(folder / "vae.safetensors", random_vae().state_dict(), {})
-    for kind in kinds:
-        m = mdn_rnn.build(profile, kind)
-        with torch.no_grad():  # attention that tells one item from another
-            for name, weight in m.named_parameters():
-                if name.startswith("attention"):
-                    weight *= 4
-        weights.save(folder / f"mdn_rnn-{kind}.safetensors", m.state_dict(), {})
+    manifest = ws.describe(stage, content="synthetic", frames=count * (length + 1))
+    store.write_json(ws.own / "rollouts.json", manifest)
 
 
-def log_generation(name: str = "none", profile: str = "smoke", over: bool = False) -> None:
-    """One more line of a search's log in AWM_ROOT; with `over` the one that ends it."""
-    path = config.data_dir(profile) / "evolution" / f"{name}.jsonl"
+def save_agent(ws: Workspace, agent: Agent, seed: int = 0) -> None:
+    """A controller of random weights."""
+    inputs = ws.profile.vae.z_size
+    if agent.memory.kind != "V":
+        inputs += mdn_rnn.build(ws.profile, agent.memory).hidden_size
+    rng = np.random.default_rng(seed)
+    tensors = {
+        "parameters": rng.normal(size=3 * (inputs + 1)) / 5,
+        "input_mean": rng.normal(size=inputs),
+        "input_deviation": rng.uniform(0.2, 1, inputs),
+    }
+    tensors = {name: torch.from_numpy(value) for name, value in tensors.items()}
+    ws.save(stages.agent(ws.profile, agent), tensors, validation=200.0, generation=0)
+
+
+def log_generation(ws: Workspace, agent: Agent | None = None, over: bool = False) -> None:
+    """One more line of a search's log; with `over` the one that ends it."""
+    path = ws.own / f"agents/{agent or Agent()}.jsonl"
     path.parent.mkdir(parents=True, exist_ok=True)
     n = len(path.read_text().splitlines()) if path.exists() else 0
     entry = {"generation": n, "steps": 1000 * (n + 1), "seconds": 60.0 * n, "validation": 200.0 + n}
     if not over:
-        entry |= {"best": 300.0 + n, "mean": 100.0 + n, "worst": -50.0}
+        entry |= {"best": 300.0 + n, "mean": 100.0 + n, "worst": -50.0, "fitness": [100.0 + n]}
     with path.open("a") as file:
         file.write(json.dumps(entry) + "\n")

@@ -8,14 +8,12 @@ import pytest
 from gymnasium.envs.box2d.car_racing import CarRacing
 from gymnasium.utils.env_checker import check_env
 
-import awm
-from awm.drivers import NoisyDriver, ScriptedDriver, WalkDriver
+import awm  # noqa: F401  registers the environments
+from awm.data.drivers import NoisyDriver, ScriptedDriver, WalkDriver
 from awm.errors import AwmError
-from awm.sim import FAST, MAX_EPISODE_STEPS, REFERENCE
-from awm.sim.car_racing import FastCarRacing
-from awm.sim.resize import area_weights, to_frame
-
-awm.register_environments()
+from awm.racing import FAST, MAX_EPISODE_STEPS, REFERENCE
+from awm.racing.car_racing import FastCarRacing
+from awm.racing.resize import area_weights, to_frame
 
 
 class Physics(CarRacing):
