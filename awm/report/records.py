@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 from awm import store
@@ -26,6 +26,10 @@ def duration(seconds: float) -> str:
     return f"{minutes} min {rest} s" if minutes else f"{rest} s"
 
 
+class Text(str):
+    """Markdown of ours; all other text that enters the story is shown as it is."""
+
+
 @dataclass(frozen=True)
 class Value:
     """A value and its origin, a record's file and the place in it.
@@ -43,6 +47,8 @@ class Value:
             inner = self.raw[key]
         except (KeyError, IndexError, TypeError):
             inner = None
+        if isinstance(inner, Value):
+            return inner
         return Value(inner, f"{self.origin}{'.' if ': ' in self.origin else ': '}{key}")
 
     def __bool__(self) -> bool:
@@ -51,9 +57,14 @@ class Value:
     def __len__(self) -> int:
         return len(self.raw or ())
 
+    def __iter__(self) -> Iterator["Value"]:
+        return (self[i] for i in range(len(self)))
+
     def __str__(self) -> str:
         if self.raw is None or (isinstance(self.raw, float) and not math.isfinite(self.raw)):
             return ABSENT.format(self.origin)
+        if isinstance(self.raw, Text):
+            return self.raw
         if isinstance(self.raw, bool) or not isinstance(self.raw, int | float):
             return escape(self.raw)
         shown = self.form(self.raw) if callable(self.form) else format(self.raw, self.form)
@@ -68,6 +79,15 @@ class Value:
         """With a sign and so many decimals."""
         return replace(self, form=f"+z,.{digits}f")
 
+    def digits(self, count: int) -> "Value":
+        """With so many significant digits, as for a p."""
+        return replace(self, form=f".{count}g")
+
+    @property
+    def size(self) -> "Value":
+        """How many there are."""
+        return Value(len(self.raw) if self else None, self.origin)
+
     @property
     def percent(self) -> "Value":
         return replace(self, form=".0%")
@@ -80,28 +100,28 @@ class Value:
     def millions(self, digits: int = 2) -> "Value":
         return replace(self, form=lambda value: f"{value / 1e6:,.{digits}f}")
 
-    def less(self, other: "Value") -> "Value":
+    def minus(self, other: "Value") -> "Value":
         """This less the other."""
         known = self and other
         gap = self.raw - other.raw if known else None
         return Value(gap, f"{self.origin} less {other.origin.rpartition(': ')[2]}")
 
-    def of(self, column: str, name: str, choose: Callable) -> "Value":
+    def _column(self, column: str, name: str, choose: Callable) -> "Value":
         """One number of a column of a history, without the rows that lack it."""
         values = [row[column] for row in self.raw or () if row.get(column) is not None]
         return Value(choose(values) if values else None, f"{self.origin}, {name} {column}")
 
-    def first(self, column: str) -> "Value":
-        return self.of(column, "first", lambda values: values[0])
+    def first_of(self, column: str) -> "Value":
+        return self._column(column, "first", lambda values: values[0])
 
-    def last(self, column: str) -> "Value":
-        return self.of(column, "last", lambda values: values[-1])
+    def last_of(self, column: str) -> "Value":
+        return self._column(column, "last", lambda values: values[-1])
 
-    def lowest(self, column: str) -> "Value":
-        return self.of(column, "lowest", min)
+    def lowest_of(self, column: str) -> "Value":
+        return self._column(column, "lowest", min)
 
-    def highest(self, column: str) -> "Value":
-        return self.of(column, "highest", max)
+    def highest_of(self, column: str) -> "Value":
+        return self._column(column, "highest", max)
 
 
 def record(workspace: Workspace, name: str) -> Value:

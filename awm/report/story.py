@@ -15,15 +15,11 @@ from awm import store
 from awm.errors import AwmError
 from awm.report import page
 from awm.report.page import Body, escape, fenced, quoted
-from awm.report.records import ABSENT, Value, maker
+from awm.report.records import ABSENT, Text, Value, maker
 from awm.store import Workspace
 
 _MARK = re.compile(ABSENT.format("([^\ue001]*)"))
 _TABLE = re.compile(r"\{#(tbl-\w+)\}")
-
-
-class Text(str):
-    """Markdown of ours; all other text that enters the story is shown as it is."""
 
 
 class Story:
@@ -79,6 +75,8 @@ class Story:
         alt = quoted(words.get("alt") or caption)
         # A caption is Markdown; as a paragraph it begins no block of another kind.
         caption = re.sub(r"^(?=[^\w*$`\s])", r"\\", caption)
+        if (by := maker(name)) in self.executed:
+            caption += f" [From {self.notebook(by)}.]{{.origin}}"
         return f"::: {{#fig-{name}}}\n![]({file}){{alt={alt}}}\n\n{caption}\n:::"
 
     def code(self, notebook: str, tag: str) -> Text:
@@ -127,7 +125,8 @@ def _without_lost_rows(block: str) -> str:
     """A table without the rows that need what is not there; if none is left it is lost itself."""
     if not block.startswith("|"):
         return block
-    lines = [line for line in block.splitlines(keepends=True) if not _MARK.search(line)]
+    lines = block.splitlines(keepends=True)
+    lines = [line for line in lines if not (line.startswith("|") and _MARK.search(line))]
     rows = sum(line.startswith("|") for line in lines)
     return "".join(lines) + ABSENT.format("") * (rows < 3)
 

@@ -1,0 +1,327 @@
+"""The whole report of a made-up run: complete, self-contained, linked, and honest about gaps."""
+
+import json
+import re
+from html.parser import HTMLParser
+
+import nbformat
+import numpy as np
+import pytest
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+from PIL import Image
+
+from awm import store
+from awm.errors import AwmError
+from awm.report import build
+from awm.store import Workspace
+
+
+def gap(mean, reach=0.1):
+    return {"mean": mean, "low": mean - reach, "high": mean + reach}
+
+
+def write(ws, name, **facts):
+    store.write_json(ws.own / name, store.provenance(ws.profile) | {"wall_time_s": 75.4} | facts)
+
+
+def log(ws, agent, entries, **settings):
+    path = ws.own / "agents" / f"{agent}.jsonl"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    usual = {"steps": 200, "seconds": 3600.0, "validation": None, "mean": -10.0, "real": None}
+    lines = [usual | {"generation": n} | entry for n, entry in enumerate(entries)]
+    lines[0] |= {"record": {"cpu_count": 2}, "settings": settings}
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+
+def evaluation(ws, agent, frames, returns):
+    write(
+        ws, f"evaluations/{agent}.{frames}.json", agent=agent, frames=frames, mean=np.mean(returns),
+        episodes=len(returns), returns=returns, seeds=list(range(len(returns))), std=2.9,
+        median=4.5, ci95=[1.0, 8.0], finished=0.5, over_900=0.25,
+    )  # fmt: skip
+
+
+def notebook(ws, name, *cells):
+    path = ws.own / "notebooks" / f"{name}.ipynb"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    nbformat.write(new_notebook(cells=list(cells)), path)
+
+
+def make(ws):
+    """A run of the smoke profile, nearly complete, from a workspace."""
+    drivers = ["random", "walk", "scripted", "noisy", "noisy", "reckless"]
+    write(ws, "rollouts.json", frames=390, drivers=drivers, seeds=list(range(6)))
+    history = [{"update": 10}, {"update": 12, "validation_reconstruction": 43.21}]
+    write(
+        ws, "vae.json", history=history, test={"test_reconstruction": 44.9, "test_kl": 3.0},
+    )  # fmt: skip
+    for n, kind in enumerate(("untrained", "plain", "wide", "feature", "spatial", "temporal")):
+        write(
+            ws, f"mdn_rnn/{kind}.json", parameters=123_456,
+            history=[{"update": 8, "validation_nll": 33.3 - n / 10}],
+            test={"nll": 34.3 - n / 10, "nll_informative": 7.5, "reward_r2": 0.125},
+        )  # fmt: skip
+    nll = {"plain": [33.0, 33.1], "wide": [32.0, 32.1]}
+    nll |= {"feature": [30.0, 30.1], "spatial": [32.0, 32.2], "temporal": [34.0, 34.1]}
+    write(ws, "study/attentions.json", nll=nll, episodes=2)
+    ends = {"mean": 5.0, "low": 4.0, "high": 6.0}
+    curves = {end: {"frame": [x] * 2, "return": [x] * 2} for end, x in ends.items()}
+    less = {a: {"return": gap(-1.0), "frame": gap(0.0)} for a in ("feature", "spatial", "temporal")}
+    write(
+        ws, "study/dream_error.json", steps=[10, 50], dreams=8, models={"plain": curves}, less=less,
+        persistence={"frame": [9.0] * 2, "return": [3.0] * 2}, control="wide",
+    )  # fmt: skip
+    rounds = [
+        {"dreamt": 950.0, "real": 120.0, "real_steps": 390, "vae_error": 20.0}
+        | {"agent": "plain_dream"},
+        {"dreamt": 800.0, "real": 640.0, "real_steps": 590, "vae_error": 21.0}
+        | {"agent": "plain-round1_dream"},
+    ]
+    write(ws, "study/rounds-plain.json", rounds=rounds)
+    log(ws, "plain_track", [{}, {"validation": 77.0}])
+    log(ws, "plain_track_refined", [{"validation": 78.0}])
+    log(ws, "plain_dream", [{"validation": 300.0, "real": 200.0}], temperature=1.0)
+    log(ws, "plain_dream-tau0.5", [{"validation": 900.0, "real": 100.0}], temperature=0.5)
+    for agent in ("plain_track", "V_track", "plain_track_refined"):
+        for frames in ("fast", "reference"):
+            evaluation(ws, agent, frames, [900.0 + n for n in range(10)])
+    ws.images.mkdir(exist_ok=True)
+    Image.fromarray(np.zeros((4, 4, 3), np.uint8)).save(ws.images / "MDP.png")
+    notebook(
+        ws, "02_vae",
+        new_markdown_cell("# Teaching V to *see*\n\nThe latent $z_t$.\n\n## Training"),
+        new_code_cell("model = vae.train(ws)", metadata={"tags": ["train"]}),
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    """The report of such a run."""
+    ws = Workspace.open("smoke", tmp_path_factory.mktemp("report"))
+    make(ws)
+    assert build.build(ws) == ws.report / "index.html"
+    return ws
+
+
+@pytest.fixture
+def run(workspace):
+    ws = Workspace.open("smoke")
+    make(ws)
+    return ws
+
+
+def page(ws, name="index"):
+    return (ws.report / f"{name}.html").read_text("utf-8")
+
+
+def text_of(html):
+    html = re.sub(r"<(style|script|annotation).*?</\1>", " ", html, flags=re.S)
+    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", "", html).replace("\u00a0", " "))
+
+
+class Audit(HTMLParser):
+    """Collects what a page would fetch, its links, anchors, headings, and images without alt."""
+
+    def __init__(self, html):
+        super().__init__()
+        self.fetched, self.links, self.ids, self.headings, self.no_alt = [], [], [], [], []
+        self.feed(html)
+
+    def handle_starttag(self, tag, attributes):
+        found = dict(attributes)
+        for name in ("src", "srcset", "data", "poster", "action", "background"):
+            if found.get(name):
+                self.fetched.append(found[name])
+        if "href" in found:
+            (self.links if tag == "a" else self.fetched).append(found["href"])
+        if "id" in found:
+            self.ids.append(found["id"])
+        if re.fullmatch(r"h[1-6]", tag):
+            self.headings.append(int(tag[1]))
+        if tag == "img" and not found.get("alt"):
+            self.no_alt.append(found.get("src", "")[:40])
+
+
+def test_numbers_are_looked_up_and_verdicts_follow_them(built):
+    html = page(built)
+    assert 'title="data/smoke/vae.json: history, lowest validation_reconstruction">43.2<' in html
+    text = text_of(html)
+    for words in (
+        "390 frames in 6 episodes",
+        "1 min 15 s",
+        "The best validation score of its mean is 77",
+        "population’s average ended at −10",
+        "promised 950 points and its controller earned 120",
+        "promised 800 and earned 640",
+        "attention to features helps; attention to the past hurts; of attention to places",
+        "4 of their 6 episodes were driven by scripts that see the track",
+        "Dreams deceive, and can be corrected",
+        "Heat shrinks the illusion far more than it improves the driving.",
+        "This is the smoke profile.",
+    ):
+        assert words in text, words
+
+
+def test_what_the_profile_lacks_is_said_once_a_section(built):
+    html = page(built)
+    assert "Not in this profile yet" in html
+    for section in re.split(r"(?=<h[23])", html):
+        assert section.count("Not in this profile yet") <= 1
+    text = text_of(html)
+    assert "There is no picture vae_val_loss yet: notebook 02 draws it." in text
+    assert "There is no picture MDP" not in text
+    assert "notebook 04_attention has not been run in this profile" in text
+    assert "There is no dream to drive" in text
+
+
+def test_a_space_is_never_swallowed(built):
+    prose = re.sub(
+        r"<(table|pre|code|svg|math|script|style)\b.*?</\1>", "", page(built), flags=re.S
+    )
+    assert not re.findall(r"[a-z)]\.[A-Z][a-z]+ ", text_of(prose.partition('id="citations"')[0]))
+    assert not re.findall(r"\{\{|\{%|\\[a-z]|\[\d[^]]*\]\{", text_of(prose))
+
+
+def test_every_formula_converts_and_figures_are_in_order(built):
+    html = page(built)
+    assert "$$" not in html and html.count("<math") > 40
+    numbers = [int(n) for n in re.findall(r"<strong>Figure (\d+)\.</strong>", html)]
+    assert numbers == list(range(1, len(numbers) + 1)) and len(numbers) > 25
+    numbers = [int(n) for n in re.findall(r"<strong>Table (\d+)\.</strong>", html)]
+    assert numbers == list(range(1, len(numbers) + 1)) and len(numbers) > 5
+
+
+def test_the_footer_names_profile_commit_machine_and_wall_times(built):
+    footer = text_of(page(built).split("<footer>")[1].replace("</td>", " "))
+    for words in (
+        "Profile smoke",
+        "Data collection 1 min 15 s",
+        "M: M, spatial attention",
+        "Evaluation: plain M, refined, fast frames",
+        "data/smoke/evaluations/plain_track_refined.fast.json",
+        store.machine()["machine"],
+    ):
+        assert words in footer, words
+
+
+@pytest.mark.parametrize("name", ["index", "02_vae"])
+def test_pages_are_self_contained_and_linked(built, name):
+    html = page(built, name)
+    found = Audit(html)
+    assert [url for url in found.fetched if not url.startswith("data:")] == []
+    assert not re.search(r"@import|url\(\s*['\"]?(?!data:)", html)
+    assert found.no_alt == [] and len(found.ids) == len(set(found.ids))
+    pages = {path.name for path in built.report.iterdir()}
+    assert pages == {"index.html", "02_vae.html", "results.json"}
+    for link in found.links:
+        if link.startswith("#"):
+            assert link[1:] in found.ids, link
+        elif not re.match(r"https?://", link):
+            assert link in pages, link
+    levels = found.headings
+    assert levels[0] == 1 and levels.count(1) == 1
+    assert all(after <= before + 1 for before, after in zip(levels, levels[1:], strict=False))
+
+
+def test_without_any_run_the_report_says_what_is_missing(workspace):
+    ws = Workspace.open("smoke")
+    build.build(ws)
+    text = text_of(page(ws))
+    for name, number in (("rollouts", 1), ("vae", 2), ("mdn_rnn/plain", 3), ("mdn_rnn/spatial", 4)):
+        assert f"data/smoke/{name}.json (notebook 0{number})" in text
+    # Only what others published is a number then.
+    assert not re.findall(r'class="num" title="(data/[^"]*)"', page(ws))
+
+
+def test_what_was_recorded_is_escaped(workspace):
+    ws = Workspace.open("smoke")
+    bad = "<script>alert(1)</script>"
+    write(ws, "vae.json", machine=bad, commit=bad, date=bad, history=[], test={})
+    write(ws, f"agents/{bad.replace('/', '')}.json", machine=bad)
+    build.build(ws)
+    assert bad not in page(ws) and page(ws).count("&lt;script&gt;") >= 3
+
+
+def test_a_failed_build_leaves_the_old_report_and_old_pages_go(run):
+    (run.report).mkdir()
+    (run.report / "03_mdn_rnn.html").write_text("of yesterday")
+    build.build(run)
+    assert not (run.report / "03_mdn_rnn.html").exists()
+    before = {path.name: path.read_text("utf-8") for path in run.report.iterdir()}
+    (run.own / "vae.json").write_text('{"profile": "smo')
+    with pytest.raises(AwmError, match="vae.json is damaged"):
+        build.build(run)
+    assert {p.name: p.read_text("utf-8") for p in run.report.iterdir()} == before
+    assert not list(run.root.glob(".report-*"))
+
+
+# In a browser.
+
+
+@pytest.fixture
+def opened(built, browser):
+    """Opens a page of the report from disk, offline; fails on any message in the console."""
+    complaints, contexts = [], []
+
+    def open_page(name="index", **options):
+        context = browser.new_context(offline=True, **options)
+        contexts.append(context)
+        shown = context.new_page()
+        shown.on("console", lambda message: complaints.append(message.text))
+        shown.on("pageerror", lambda error: complaints.append(str(error)))
+        shown.on("requestfailed", lambda request: complaints.append(request.url))
+        shown.goto((built.report / f"{name}.html").as_uri())
+        return shown
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert complaints == []
+
+
+@pytest.mark.browser
+def test_code_is_toggled_by_button_and_key(opened):
+    shown = opened()
+    code = shown.locator("details.code")
+    button = shown.locator("#toggle-code")
+    assert code.first.get_attribute("open") is None
+    shown.keyboard.press("c")
+    assert code.first.get_attribute("open") is not None
+    assert button.inner_text() == "Hide code"
+    assert button.get_attribute("aria-pressed") == "true"
+    button.click()
+    assert code.first.get_attribute("open") is None
+    shown.keyboard.press("Control+c")
+    assert code.first.get_attribute("open") is None
+
+
+@pytest.mark.browser
+def test_the_theme_follows_the_system_and_the_button(opened):
+    def ground(shown):
+        return shown.evaluate("getComputedStyle(document.body).backgroundColor")
+
+    light, dark = opened(color_scheme="light"), opened(color_scheme="dark")
+    assert ground(light) != ground(dark)
+    light.locator("#toggle-theme").click()
+    assert ground(light) == ground(dark)
+    light.reload()
+    assert ground(light) == ground(dark)
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("name", ["index", "02_vae"])
+def test_nothing_is_wider_than_a_phone(opened, name):
+    shown = opened(name, viewport={"width": 360, "height": 740})
+    assert shown.evaluate("document.documentElement.scrollWidth") <= 360
+    assert shown.locator(".contents details").get_attribute("open") is None
+
+
+@pytest.mark.browser
+def test_contents_lead_to_their_sections(opened):
+    shown = opened(viewport={"width": 1280, "height": 900})
+    link = shown.locator(".contents a", has_text="What’s next?")
+    link.click()
+    shown.wait_for_function(
+        "document.getElementById('whats-next').getBoundingClientRect().top < 300"
+    )
+    assert shown.url.endswith("#whats-next")
