@@ -11,7 +11,7 @@ import torch
 from awm import stages, store
 from awm.config import Profile
 from awm.data import rollouts as recording
-from awm.ids import ATTENTIONS, PLAIN, Agent, Memory
+from awm.ids import ATTENTIONS, Agent, Memory
 from awm.models.feature_map import FeatureMapHead
 from awm.models.vae import VAE
 from awm.store import Workspace
@@ -70,8 +70,8 @@ def workspace(
     root: Path | None = None,
     profile: Profile | str = "smoke",
     length: int = 48,
-    memories=(PLAIN, *map(Memory, ATTENTIONS)),
-    agents=(Agent(),),
+    kinds=("plain", *ATTENTIONS),
+    agents=("plain_track",),
 ) -> Workspace:
     """What the stages would leave of a profile: rollouts, and V, Ms and agents of random weights.
 
@@ -81,7 +81,7 @@ def workspace(
     record(ws, length)
     vae = random_vae(ws.profile.vae.z_size)
     ws.save(stages.vae(ws.profile), vae.state_dict(), **vae.manifest)
-    for memory in memories:
+    for memory in map(Memory, kinds):
         m = mdn_rnn.build(ws.profile, memory)
         with torch.no_grad():  # attention that tells one item from another
             for name, weight in m.named_parameters():
@@ -91,7 +91,7 @@ def workspace(
     head = FeatureMapHead(ws.profile.vae.z_size, ws.profile.feature_map.hidden_size)
     ws.save(stages.feature_map(ws.profile), head.state_dict())
     for agent in agents:
-        save_agent(ws, agent)
+        save_agent(ws, Agent.parse(agent))
     return ws
 
 

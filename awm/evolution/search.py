@@ -152,6 +152,8 @@ class _Run:
         del settings["generations"], settings["averaged"]
         self.begun = Stage(f"agents/{agent}.jsonl", settings, self.stage.inputs, self.stage.how)
         self.log = self._begun_log()
+        if not self.log:
+            ws.manifest(self.stage)  # what another search has found is not written over
         #: One entry more than generations: the last only validates the final mean, or average.
         self.done = len(self.log) > self.search.generations
         if not self.done:

@@ -123,7 +123,7 @@ def driven(driver, seed=0):
 
 @pytest.mark.parametrize("driver", [ScriptedDriver(), NoisyDriver(), WalkDriver()])
 def test_frames_are_the_references_to_within_a_level(driver):
-    levels = difference(11, driven(driver), 220)
+    levels = difference(11, driven(driver), 130)
     assert levels[:51].mean() < 1.0, "the zooming frames"
     assert levels[51:].mean() < 1.0
     assert levels.max() < 2.0
