@@ -5,12 +5,16 @@ evolved in M's dream records the rollouts that M learns from in the next round.
 """
 
 import dataclasses
+import os
+import shutil
 from dataclasses import replace
+from functools import partial
+from pathlib import Path
 
 from awm.config import Profile, Search
 from awm.errors import AwmError
 from awm.ids import Agent, Memory
-from awm.store import Stage
+from awm.store import Stage, Workspace
 
 
 def rollouts(profile: Profile, memory: Memory | None = None) -> Stage:
@@ -124,3 +128,44 @@ def evaluation(profile: Profile, who: Agent, frames: str, episodes: int, seed: i
 def finding(profile: Profile, name: str, settings: dict, **inputs: Stage) -> Stage:
     """Something that was found out about other results: `study/NAME.json`."""
     return Stage(f"study/{name}.json", settings, inputs, f"awm report --profile {profile.name}")
+
+
+def share(ws: Workspace, mine: Workspace) -> list[str]:
+    """Give one workspace what another has and it would make the same way, as links.
+
+    That is rollouts, latents, V, Ms and the feature map's head, so that in a profile of one's own
+    only what a changed number decides is made anew. What lies there already stays; returns the
+    names of what was given.
+    """
+    memories = [Memory.parse(Path(name).stem) for name in ws.names("mdn_rnn/*.safetensors")]
+    makers = [rollouts, vae, feature_map, lambda profile: latents(profile, rollouts(profile))]
+    makers += [partial(mdn_rnn, memory=memory) for memory in memories if not memory.round]
+    given = []
+    for make in makers:
+        stage = make(ws.profile)
+        record = str(Path(stage.name).with_suffix(".json"))
+        # Latents have no manifest: they say themselves what they were made from.
+        there = ws.find(stage.name) if stage.name.startswith("latents") else ws.fitting(stage)
+        if not there or make(mine.profile).key != stage.key or mine.find(stage.name):
+            continue
+        for name in (stage.name, record):
+            if source := ws.find(name):
+                _link(source, mine.own / name)
+        given.append(stage.name)
+    return given
+
+
+def _link(source: Path, target: Path) -> None:
+    """A copy that takes no space, where the disk can do that. Finished results are never edited."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+
+    def link(one, other):
+        try:
+            os.link(one, other)
+        except OSError:
+            shutil.copy2(one, other)
+
+    if source.is_dir():
+        shutil.copytree(source, target, copy_function=link)
+    else:
+        link(source, target)
