@@ -188,6 +188,16 @@ def test_agents_that_differ_in_seed_alone_share_a_panel_and_a_row():
     assert labels == ["plain M\n2 seeds × 16 episodes", "V alone\n16 episodes"]
 
 
+def test_each_panel_of_dream_errors_names_its_own_guess():
+    figure = figures.dream_errors(ERRORS)
+    guesses = [[t.get_text() for t in axes.get_legend().get_texts()] for axes in figure.axes]
+    assert guesses == [["nothing moves"], ["nothing moves"], ["the pace stays"]]
+    models = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert models == ["plain M", "M, feature attention"]
+    # A band only where there are several trainings.
+    assert [len(axes.collections) for axes in figure.axes] == [1, 1, 1]
+
+
 def test_seeds_have_a_median_where_all_of_them_have_been():
     slow, fast = (np.array([0.0, 1, 4]), np.array([0.0, 10, 40])), ([1.0, 2.0], [30.0, 40.0])
     at, median = curves._median([slow, fast, (np.zeros(0), np.zeros(0))])
