@@ -1,30 +1,25 @@
 """What the story can say: every value that it names, from the records and what the study asks.
 
 A value is looked up or computed here and a verdict is decided in `awm.study.verdicts`, so that the
-story is left with words. What a profile does not do is `NOTHING`, which the story leaves out
-without a note.
+story is left with words. A verdict has the intervals that it stands on as its tooltip. What a
+profile does not do is `NOTHING`, which the story leaves out without a note.
 """
 
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from statistics import fmean, median
 
-from awm import store
+from awm.data.drivers import SIGHTED
 from awm.evolution.search import best_validated, log_of
 from awm.ids import ATTENTIONS, KINDS, Agent, Memory
-from awm.report.page import TEMPLATES
+from awm.racing import MAX_EPISODE_STEPS
+from awm.report.page import escape, quoted
 from awm.report.records import Text, Value, record
 from awm.store import Workspace
-from awm.study import cost, evaluation, likelihood, verdicts
+from awm.study import cost, evaluation, likelihood, statistics, verdicts
 from awm.study.statistics import Estimate
 
 NOTHING = Value(None, "")
-
-#: Drivers of the rollouts that are shown the track (`awm.data.drivers`).
-_SEEING = ("scripted", "noisy", "reckless")
-
-#: A mean return over 100 tracks that has always been called a solution of the task.
-SOLVED = 900
 
 #: Validated returns at which the ways to a driver are compared.
 _LEVELS = (300, 500, 700, 800)
@@ -35,7 +30,6 @@ def values(ws: Workspace) -> dict:
     profile, laps = ws.profile, _Laps(ws)
     first, second = [*profile.headline, None][:2]
     predictors = ("untrained", *profile.predictors)
-    searched = profile.evolution.searched_on
     return {
         "profile": profile,
         "published": _published(),
@@ -47,17 +41,13 @@ def values(ws: Workspace) -> dict:
         "kinds": [(kind, Memory(kind).label) for kind in predictors],
         "seen": profile.evolution.kinds,
         "attentions": [kind for kind in ATTENTIONS if kind in profile.evolution.kinds],
-        "searched": {
-            "runs": len(searched),
-            "trainings": len(set(searched)) if len(set(searched)) > 1 else NOTHING,
-            "seeds": ", ".join(map(str, searched)),
-        },
+        "searched": _searched(profile.evolution.searched_on),
         "rollouts": _rollouts(ws),
         "vae": record(ws, "vae.json"),
         "m": {kind: record(ws, f"mdn_rnn/{kind}.json") for kind in KINDS},
         **{
             name: record(ws, f"study/{name}.json")
-            for name in ("baselines", "feature_maps", "rewards", "transfer", "faults")
+            for name in ("baselines", "feature_maps", "rewards", "faults")
         },
         "gains": _gains(record(ws, "study/attentions.json")["nll"]),
         "dream_error": _dream_error(record(ws, "study/dream_error.json")),
@@ -71,6 +61,10 @@ def values(ws: Workspace) -> dict:
         "dreams": _dreams(ws),
         "temperatures": _temperatures(ws),
         "rounds": _rounds(ws),
+        "idle": _idle(record(ws, "study/transfer.json")),
+        "honest": _honest(laps),
+        "night": _searches(ws, laps.family(Agent(Memory(round=profile.dream.rounds), "dream"))),
+        "from_zero": _searches(ws, laps.family(Agent())),
         "on_track": _on_track(ws, laps),
         "routes": _routes(ws),
         "levels": _LEVELS,
@@ -82,6 +76,28 @@ def _when(holds: bool) -> Value:
     return Value(Text(""), "") if holds else NOTHING
 
 
+def _shown(found: Estimate | None, origin: str, digits: int = 0) -> Value:
+    """An estimate's `value`, `low`, `high`, both as an `interval`, and `p`, ready to be read."""
+    if found is None:
+        return NOTHING
+    facts = {key: Value(n, origin).signed(digits) for key, n in asdict(found).items()}
+    facts["said"] = Text(f"{facts['value']}, {facts['low']}\\ to\\ {facts['high']}")
+    facts["interval"] = Text(f"{facts['low']}\\ to\\ {facts['high']}")
+    return Value(facts | {"p": Value(found.p, origin, _probability)}, origin)
+
+
+def _probability(p: float) -> str:
+    if p > 0.99:
+        return "> 0.99"
+    return f"= {p:.2g}" if p >= 0.001 else "< 0.001"
+
+
+def _said(verdict: str, *on: Estimate | None) -> Text:
+    """A verdict, with the estimates that it stands on as its tooltip."""
+    ends = (f"{e.value:+.4g} ({e.low:+.4g} to {e.high:+.4g})" for e in on if e is not None)
+    return Text(f"[{escape(verdict)}]{{.num .verdict title={quoted('; '.join(ends))}}}")
+
+
 def _with(found: Value, **facts) -> Value:
     """A record with what follows from it."""
     return Value({**found.raw, **facts}, found.origin) if found else found
@@ -89,15 +105,16 @@ def _with(found: Value, **facts) -> Value:
 
 def _published() -> dict:
     """What others have reported, each number with its place there."""
-    found = store.read_json(TEMPLATES / "published.json")
-    works = {name: {**work} for name, work in found.pop("returns").items()}
+    found = evaluation.PUBLISHED
+    works = {name: {**work} for name, work in found["returns"].items()}
     for work in works.values():
         for key in ("mean", "deviation"):
             work[key] = Value(work[key], f"{work['source']}, {work['where']}")
         work["source"] = Text(f"@{work['source']}")
     parts = {
-        part: {key: Value(n["value"], n["where"]) for key, n in numbers.items() if "where" in n}
+        part: {key: Value(n["value"], n["where"]) for key, n in numbers.items() if "value" in n}
         for part, numbers in found.items()
+        if part != "returns"
     }
     return {**works, **parts, "returns": list(works.values())}
 
@@ -106,21 +123,45 @@ def _rollouts(ws: Workspace) -> Value:
     found = record(ws, "rollouts.json")
     names = found["drivers"].raw or []
     by = {name: names.count(name) for name in names}
-    seeing = sum(by.get(name, 0) for name in _SEEING)
+    seeing = sum(by.get(name, 0) for name in SIGHTED)
     return _with(found, by=by, episodes=len(names), seeing=seeing)
 
 
+def _searched(trainings: Sequence[int]) -> Value:
+    """On which trainings of M the searches for a model drive, and what that does to intervals."""
+    if len(trainings) == len(set(trainings)):
+        return NOTHING
+    origin = "simulated: awm.study.statistics.coverage"
+    return Value(
+        {
+            "runs": len(trainings),
+            "trainings": len(set(trainings)),
+            "seeds": ", ".join(map(str, trainings)),
+            "coverage": [Value(statistics.coverage(d, trainings), origin) for d in (0, 0.5, 1)],
+        },
+        "the profile",
+    )
+
+
 def _gains(nll: Value) -> Value:
-    """What attention adds to M's likelihood beyond its control, over trainings."""
+    """What attention adds to M's likelihood beyond its control, and what size alone adds."""
     if not nll:
         return nll
-    found = likelihood.gains(nll.raw)
+    found, control = likelihood.gains(nll.raw), likelihood.control_of(nll.raw)
     if not found:
         return NOTHING
-    control = likelihood.control_of(nll.raw)
-    facts = {"control": Memory(control).label, "trainings": len(nll.raw[control])}
-    facts |= {kind: asdict(gain) for kind, gain in found.items()}
-    return Value(facts | {"verdict": verdicts.predicts(found)}, nll.origin)
+    trainings = len(nll.raw[control])
+    facts = {"control": Memory(control).label, "trainings": trainings, "size": NOTHING}
+    origin = f"{nll.origin}, Dunnett's intervals over {trainings} trainings, less {control}"
+    facts |= {kind: _shown(gain, origin, 3) for kind, gain in found.items()}
+    facts["average"] = {
+        kind: Value(fmean(each), f"{nll.origin}, mean of {kind}") for kind, each in nll.raw.items()
+    }
+    if control == "wide":
+        size = statistics.difference(nll.raw["wide"], nll.raw["plain"])
+        shown = _shown(size, f"{nll.origin}, Welch's interval, wide less plain", 3)
+        facts["size"] = _with(shown, verdict=_said(verdicts.lowers(size), size))
+    return Value(facts | {"verdict": _said(verdicts.predicts(found), *found.values())}, nll.origin)
 
 
 def _dream_error(found: Value) -> Value:
@@ -131,12 +172,16 @@ def _dream_error(found: Value) -> Value:
         for kind in ("frame", "return"):
             off = {end: found["models"]["plain"][end][kind][at] for end in ("mean", "low", "high")}
             guess, ends = found["persistence"][kind][at], [end.raw for end in off.values()]
-            verdict = None if None in ends else verdicts.foresight(Estimate(*ends), guess.raw)
+            error = None if None in ends else Estimate(*ends)
+            verdict = error and _said(verdicts.foresight(error, guess.raw), error)
             facts.setdefault(name, {})[kind] = off | {"guess": guess, "verdict": verdict}
     less = found["less"].raw or {}
     for kind in ("frame", "return"):
         gaps = {a: Estimate(*less[a][kind].values()) for a in ATTENTIONS if a in less}
-        facts[f"{kind}_less"] = verdicts.predicts(gaps) if gaps else None
+        facts[f"{kind}_less"] = gaps and _said(verdicts.predicts(gaps), *gaps.values()) or None
+        for a, gap in gaps.items():
+            shown = _shown(gap, f"{found.origin}: less.{a}.{kind}", 1)
+            facts.setdefault("beyond", {}).setdefault(a, {})[kind] = shown
     return _with(found, **facts, control=found and Memory(found["control"].raw).label)
 
 
@@ -170,8 +215,9 @@ class _Laps:
             return record(self.ws, f"evaluations/{agent}.{frames}.json")
         origin = f"rollouts, V, M and the logs of the searches that led to {agent.label}"
         spent = {key: Value(n, origin) for key, n in cost.cost(self.ws, agent).items()}
-        drives = "drives" if found["mean"].raw >= SOLVED else "does not drive well enough"
-        return _with(found, **spent, label=agent.label, drives=drives)
+        # A mean of 900, each lap perfect or nearly, has always been called a solution of the task.
+        drives = "drives" if found["mean"].raw >= 900 else "does not drive well enough"
+        return _with(found, **spent, label=agent.label, sees=agent.memory.label, drives=drives)
 
     def rows(self, agents: Sequence[Agent]) -> list[Value]:
         """Those of some agents, reference frames first."""
@@ -190,12 +236,9 @@ def _average(group: Sequence[Value], key: str) -> Value:
 def _gap(ones: Sequence[Value], others: Sequence[Value]) -> tuple[Estimate | None, Value]:
     """What one family of searches earns beyond another: the estimate, and it with its origin."""
     found = evaluation.compare([v.raw for v in ones], [v.raw for v in others])
-    origin = "Welch's test over " + ", ".join(v.origin for v in (*ones, *others))
-    shown = Value(found and asdict(found), origin)
-    if found:
-        ends = (shown[end].signed() for end in ("value", "low", "high"))
-        shown.raw["said"] = Text("{}, {}\\ to\\ {}".format(*ends))
-    return found, shown
+    files = ", ".join(v.origin for v in (*ones, *others))
+    origin = f"Welch's interval over {len(ones)} and {len(others)} searches: {files}"
+    return found, _shown(found, origin)
 
 
 def _driving(ws: Workspace, laps: _Laps) -> dict[str, Value]:
@@ -211,6 +254,10 @@ def _driving(ws: Workspace, laps: _Laps) -> dict[str, Value]:
             continue
         gaps[kind], gap = _gap(group, plain) if kind != "plain" else (None, NOTHING)
         worth, less = _gap(plain, group)
+        verdict = gaps[kind] and _said(verdicts.better(gaps[kind], "plain M"), gaps[kind])
+        if not gap and kind != "plain" and plain:  # one run each: then only these two agents
+            duel = evaluation.compare_agents(group[0].raw, plain[0].raw)
+            gap = _shown(duel and duel.median, "median over tracks, one run each")
         costs = [cost.cost(ws, Agent.parse(e.raw["agent"]))["real_steps"] for e in group]
         steps = None if None in costs else fmean(costs)
         facts = {
@@ -222,15 +269,16 @@ def _driving(ws: Workspace, laps: _Laps) -> dict[str, Value]:
             "finished": _average(group, "finished"),
             "steps": Value(steps, f"rollouts and logs of the searches of {kind}"),
             "gap": gap,
-            "verdict": verdicts.better(gaps[kind], "plain M") or None,
+            "verdict": verdict or (gap and "one run each tells nothing of another search"),
             "less": less,
-            "helps": worth and verdicts.helps(worth),
+            "helps": worth and _said(verdicts.helps(worth), worth),
         }
         found[kind] = Value(facts, group[0].origin)
     attentive = {kind: gap for kind, gap in gaps.items() if kind in ATTENTIONS}
-    memory = verdicts.memory(_gap(plain, groups.get("untrained", []))[0]) if plain else None
-    proven = verdicts.drives(attentive) if attentive else None
-    return found | {"proven": Value(proven, ""), "memory": Value(memory, "")}
+    proven = attentive and _said(verdicts.drives(attentive), *attentive.values())
+    untrained = _gap(plain, groups.get("untrained", []))[0]
+    memory = untrained and _said(verdicts.memory(untrained), untrained)
+    return found | {"proven": Value(proven or None, ""), "memory": Value(memory, "")}
 
 
 def _duel(laps: _Laps, one: Agent | None, other: Agent | None, frames: str) -> Value:
@@ -239,9 +287,20 @@ def _duel(laps: _Laps, one: Agent | None, other: Agent | None, frames: str) -> V
     found = evaluation.compare_agents(*(s.raw for s in sides)) if len(sides) == 2 else None
     if found is None:
         return NOTHING
-    facts = asdict(found) | {"frames": frames, "one": one.label, "other": other.label}
     origin = "track by track: " + ", ".join(side.origin for side in sides)
-    return Value(facts | {"verdict": verdicts.duel(found)}, origin)
+    facts = {
+        "frames": frames,
+        "one": one.label,
+        "other": other.label,
+        "tracks": found.tracks,
+        "mean": _shown(found.mean, origin),
+        "median": _shown(found.median, origin, 1),
+        "first": found.perfect.first,
+        "second": found.perfect.second,
+        "p": Value(found.perfect.p, f"McNemar's exact test, {origin}", _probability),
+        "verdict": _said(verdicts.duel(found), found.median, found.mean),
+    }
+    return Value(facts, origin)
 
 
 def _log(ws: Workspace, agent: Agent) -> Value:
@@ -298,17 +357,42 @@ def _rounds(ws: Workspace) -> Value:
     return Value(facts, found.origin)
 
 
+def _idle(found: Value) -> Value:
+    """Dreams in which the latents that carry nothing are held at their mean."""
+    rank = (found["rank"]["all"]["last"]).raw
+    if not found or not rank:
+        return NOTHING if found else found
+    return _with(found, controllers=len(found["agents"]), verdict=verdicts.idle(rank))
+
+
+def _honest(laps: _Laps) -> Value:
+    """What a dream, which has no finish, pays for the pace of the refined agent's perfect laps."""
+    found = laps.found.get(("fast", Agent().refined()))
+    lengths = zip(found["returns"].raw, found["lengths"].raw or (), strict=False) if found else ()
+    perfect = [length for earned, length in lengths if earned >= evaluation.PERFECT]
+    if not perfect:
+        return NOTHING
+    steps = fmean(perfect)
+    earns = MAX_EPISODE_STEPS * (1000 / steps - 0.1)
+    return Value({"steps": steps, "earns": earns}, f"{found.origin}: mean of the perfect laps")
+
+
+def _searches(ws: Workspace, group: Sequence[Value]) -> Value:
+    """What the seeds of a search earn on fast frames, on average and each, and what one costs."""
+    if not group:
+        return NOTHING
+    each = Text(" and ".join(str(found["mean"]) for found in group))
+    spent = cost.cost(ws, Agent.parse(group[0]["agent"].raw))
+    facts = {"runs": len(group), "average": _average(group, "mean"), "each": each}
+    facts |= {"steps": spent["real_steps"], "laps": spent["watched_laps"]}
+    return Value(facts, f"{group[0].origin} and the logs that led to it")
+
+
 def _on_track(ws: Workspace, laps: _Laps) -> list[Value]:
     """Agents that went on on the track from where a dream had left them."""
-    rows = []
-    for n in ws.profile.dream.on_track:
-        agent = Agent(Memory(round=n), "dream").on_track()
-        group = laps.family(agent)
-        found, gap = _gap(group, laps.family(Agent()))
-        facts = {"label": agent.label, "average": _average(group, "mean"), "runs": len(group)}
-        facts |= {"gap": gap, "verdict": verdicts.better(found, "from zero")}
-        rows += [Value(facts, "")] * bool(group)
-    return rows
+    agents = [Agent(Memory(round=n), "dream").on_track() for n in ws.profile.dream.on_track]
+    found = [(agent, _searches(ws, laps.family(agent))) for agent in agents]
+    return [_with(searches, label=agent.label) for agent, searches in found if searches]
 
 
 def _routes(ws: Workspace) -> list[dict]:

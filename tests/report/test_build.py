@@ -11,6 +11,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from PIL import Image
 
 from awm import store
+from awm.config import PRESETS
 from awm.errors import AwmError
 from awm.report import build
 from awm.store import Workspace
@@ -48,7 +49,7 @@ def notebook(ws, name, *cells):
 
 
 def make(ws):
-    """A run of the smoke profile, nearly complete, from a workspace."""
+    """A run, nearly complete."""
     drivers = ["random", "walk", "scripted", "noisy", "noisy", "reckless"]
     write(ws, "rollouts.json", frames=390, drivers=drivers, seeds=list(range(6)))
     history = [{"update": 10}, {"update": 12, "validation_reconstruction": 43.21}]
@@ -79,12 +80,21 @@ def make(ws):
     ]
     write(ws, "study/rounds-plain.json", rounds=rounds)
     log(ws, "plain_track", [{}, {"validation": 77.0}])
-    log(ws, "plain_track_refined", [{"validation": 78.0}])
+    for agent in ("plain_track_refined", "spatial_track", "spatial_track_refined"):
+        log(ws, agent, [{"validation": 78.0}])
     log(ws, "plain_dream", [{"validation": 300.0, "real": 200.0}], temperature=1.0)
     log(ws, "plain_dream-tau0.5", [{"validation": 900.0, "real": 100.0}], temperature=0.5)
-    for agent in ("plain_track", "V_track", "plain_track_refined"):
+    returns = {"V": 500.0, "untrained": 450.0, "plain": 501.0, "spatial": 600.0, "feature": 400.0}
+    for kind, earned in {**returns, "temporal": 502.0}.items():
+        for seed in ("", "-1"):
+            evaluation(
+                ws, f"{kind}_track{seed}", "fast", [earned + n + len(seed) for n in range(10)]
+            )
+    for kind, gain in (("plain", 0.0), ("spatial", 3.0)):
         for frames in ("fast", "reference"):
-            evaluation(ws, agent, frames, [900.0 + n for n in range(10)])
+            returns = [905.0 + n + gain * (n % 3) for n in range(10)]
+            evaluation(ws, f"{kind}_track_refined", frames, returns)
+    evaluation(ws, "plain-round1_dream", "fast", [640.0] * 10)
     ws.images.mkdir(exist_ok=True)
     Image.fromarray(np.zeros((4, 4, 3), np.uint8)).save(ws.images / "MDP.png")
     notebook(
@@ -97,7 +107,12 @@ def make(ws):
 @pytest.fixture(scope="module")
 def built(tmp_path_factory):
     """The report of such a run."""
-    ws = Workspace.open("smoke", tmp_path_factory.mktemp("report"))
+    kinds = ("V", "untrained", "plain", "feature", "spatial", "temporal")
+    profile = PRESETS["smoke"].but(
+        "mine", evolution__searched_on=(0, 0), evolution__kinds=kinds,
+        evolution__refined=("plain", "spatial"),
+    )  # fmt: skip
+    ws = Workspace.open(profile, tmp_path_factory.mktemp("report"))
     make(ws)
     assert build.build(ws) == ws.report / "index.html"
     return ws
@@ -144,7 +159,7 @@ class Audit(HTMLParser):
 
 def test_numbers_are_looked_up_and_verdicts_follow_them(built):
     html = page(built)
-    assert 'title="data/smoke/vae.json: history, lowest validation_reconstruction">43.2<' in html
+    assert 'title="data/mine/vae.json: history, lowest validation_reconstruction">43.2<' in html
     text = text_of(html)
     for words in (
         "390 frames in 6 episodes",
@@ -154,12 +169,31 @@ def test_numbers_are_looked_up_and_verdicts_follow_them(built):
         "promised 950 points and its controller earned 120",
         "promised 800 and earned 640",
         "attention to features helps; attention to the past hurts; of attention to places",
-        "4 of their 6 episodes were driven by scripts that see the track",
+        "4 of our 6 recorded episodes were driven by scripts that see the track",
         "Dreams deceive, and can be corrected",
         "Heat shrinks the illusion far more than it improves the driving.",
-        "This is the smoke profile.",
+        "The agent drives. With plain M",
+        "The attentive one drives. With M, spatial attention",
+        "feature hurts, spatial helps",
     ):
         assert words in text, words
+
+
+def test_a_verdict_agrees_with_the_intervals_that_it_stands_on(built):
+    found = re.findall(r'class="num verdict" title="([^"]*)">(.*?)</span>', page(built), re.S)
+    assert len(found) > 8
+    for title, verdict in found:
+        ends = [
+            (float(a), float(b)) for a, b in re.findall(r"\(([+\d.e-]+) to ([+\d.e-]+)\)", title)
+        ]
+        assert ends, verdict
+        open_ = any(low <= 0 <= high for low, high in ends)
+        if re.search("better than plain|worse than plain|helps|hurts|ahead|behind", verdict):
+            assert not all(low <= 0 <= high for low, high in ends), (title, verdict)
+        if re.search("not proven|nothing is proven|no difference|none is proven", verdict):
+            assert open_, (title, verdict)
+        if re.search("better guess|worse guess", verdict):
+            assert not open_  # an error is never below zero; what it is held against is a guess
 
 
 def test_what_the_profile_lacks_is_said_once_a_section(built):
@@ -194,11 +228,11 @@ def test_every_formula_converts_and_figures_are_in_order(built):
 def test_the_footer_names_profile_commit_machine_and_wall_times(built):
     footer = text_of(page(built).split("<footer>")[1].replace("</td>", " "))
     for words in (
-        "Profile smoke",
+        "Profile mine",
         "Data collection 1 min 15 s",
         "M: M, spatial attention",
         "Evaluation: plain M, refined, fast frames",
-        "data/smoke/evaluations/plain_track_refined.fast.json",
+        "data/mine/evaluations/plain_track_refined.fast.json",
         store.machine()["machine"],
     ):
         assert words in footer, words
@@ -229,6 +263,7 @@ def test_without_any_run_the_report_says_what_is_missing(workspace):
     text = text_of(page(ws))
     for name, number in (("rollouts", 1), ("vae", 2), ("mdn_rnn/plain", 3), ("mdn_rnn/spatial", 4)):
         assert f"data/smoke/{name}.json (notebook 0{number})" in text
+    assert "This is the smoke profile." in text
     # Only what others published is a number then.
     assert not re.findall(r'class="num" title="(data/[^"]*)"', page(ws))
 
