@@ -41,4 +41,5 @@ from awm.figures.theme import COLORS as COLORS
 from awm.figures.theme import enlarge as enlarge
 from awm.figures.theme import figure as figure
 from awm.figures.theme import model_color as model_color
+from awm.figures.theme import model_label as model_label
 from awm.figures.theme import panels as panels

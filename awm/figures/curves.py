@@ -19,11 +19,11 @@ from awm.figures.theme import (
     VERMILION,
     VIOLET,
     model_color,
+    model_label,
     note,
     panels,
     tint,
 )
-from awm.ids import Memory
 
 #: A return of this many is what "solved" means on CarRacing (mean of 100 trials).
 SOLVED = 900
@@ -36,7 +36,7 @@ def learning_curves(histories, terms, split="both", levels=None):
 
     Args:
         histories: {model: history}, each a list of {"update", "train_<term>", and now and then
-            "validation_<term>"}; a model is a `Memory` or any word.
+            "validation_<term>"}; a model is a kind of M, a `Memory` or any word.
         terms: {term: its name and unit}.
         split: "train", "validation" (marked, on held-out episodes) or "both" (training thin).
         levels: dashed levels in the first panel, {label: value}.
@@ -47,7 +47,7 @@ def learning_curves(histories, terms, split="both", levels=None):
         for model, history in histories.items():
             for part in splits:
                 marked, thin = part == "validation", part != splits[-1]
-                label = None if thin else getattr(model, "label", model)
+                label = None if thin else model_label(model)
                 curve = _points(history, "update", f"{part}_{term}")
                 _line(axes, curve, model_color(model), label, marked=marked, thin=thin)
         axes.set(ylabel=unit)
@@ -82,7 +82,7 @@ def vae_losses(history, split="both", references=None):
 def mdn_rnn_learning_curves(histories, baselines=None, key="nll", ylabel=None):
     """M's learning curves, one colour a model, against levels that a reader can interpret.
 
-    `histories` is {Memory: history} with `train_<key>` and `validation_<key>` in its entries;
+    `histories` is {model: history} with `train_<key>` and `validation_<key>` in its entries;
     `baselines` is {label: value}, drawn as dashed levels.
     """
     terms = {key: ylabel or "negative log-likelihood (nats a step)"}
@@ -213,7 +213,7 @@ def dream_rounds(rounds):
 def dream_errors(found):
     """Errors of dreams against the steps since M was left alone: of z, frames and return.
 
-    `found` is {"steps": [n], "persistence": {kind: [n]}, "models": {name of a `Memory`: {"mean":
+    `found` is {"steps": [n], "persistence": {kind: [n]}, "models": {model: {"mean":
     {kind: [n]}, and of several trainings "low" and "high" alike}}}: a line for every M's mean, a
     band for its interval; dashed the guess without a model.
     """
@@ -223,11 +223,11 @@ def dream_errors(found):
         "return": ("error of the return (points)", "the pace stays"),
     }
     fig, [row] = panels(1, 3, 2.9)
-    at, models = found["steps"], {Memory.parse(name): m for name, m in found["models"].items()}
+    at = found["steps"]
     for axes, (kind, (title, guess)) in zip(row, titles.items(), strict=True):
-        for memory, errors in models.items():
-            color = model_color(memory)
-            axes.plot(at, errors["mean"][kind], color=color, label=memory.label, linewidth=1.2)
+        for model, errors in found["models"].items():
+            color, label = model_color(model), model_label(model)
+            axes.plot(at, errors["mean"][kind], color=color, label=label, linewidth=1.2)
             if "low" in errors:
                 low, high = errors["low"][kind], errors["high"][kind]
                 axes.fill_between(at, low, high, color=color, alpha=0.15, linewidth=0)

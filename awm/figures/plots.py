@@ -21,6 +21,7 @@ from awm.figures.theme import (
     WIDTH,
     bare,
     model_color,
+    model_label,
     note,
     panels,
     tint,
@@ -43,31 +44,35 @@ _RANGES = {"steering": (-1, 1), "gas": (0, 1), "brake": (0, 1)}
 def likelihood_gains(nll, control, gains):
     """What each M gains over a control: one row a model, a dot a training, mean and 95 % interval.
 
-    `nll` is {Memory: one value a training} in nats a step, `control` one of them; `gains` has an
+    `nll` is {model: one value a training} in nats a step, `control` one of them; `gains` has an
     interval, with `low` and `high`, for those that have one. Negative is better.
     """
-    each = {m: np.asarray(nll[m]) - np.mean(nll[control]) for m in nll if m != control}
+    zero = np.mean(nll[control])
+    each = {model: np.asarray(nll[model]) - zero for model in nll if model != control}
     fig, [[axes]] = panels(1, 1, 0.8 + 0.36 * len(each))
-    for row, (memory, values) in enumerate(each.items()):
-        style = {"color": model_color(memory), "markeredgecolor": "white", "zorder": 5}
+    for row, (model, values) in enumerate(each.items()):
+        style = {"color": model_color(model), "markeredgecolor": "white", "zorder": 5}
         axes.plot(values, [row] * len(values), "o", **style)
-        mean, gain = values.mean(), gains.get(memory)
+        mean, gain = values.mean(), gains.get(model)
         _interval(axes, gain.low if gain else mean, mean, gain.high if gain else mean, row)
     axes.axvline(0, **LEVEL)
-    _rows(axes, [memory.label for memory in each])
-    axes.set_xlabel(f"test negative log-likelihood less {control.label}'s mean (nats a step)")
+    _rows(axes, [model_label(model) for model in each])
+    axes.set_xlabel(
+        f"test negative log-likelihood less {model_label(control)}'s mean (nats a step)"
+    )
     return fig
 
 
 def probes(found):
-    """What linear probes find: `found` is {Memory: {target: R²}}, a group of bars a target."""
+    """What linear probes find: `found` is {model: {target: R²}}, a group of bars a target."""
     targets = list(next(iter(found.values())))
     width = 0.8 / len(found)
     fig, [[axes]] = panels(1, 1, 2.9)
-    for n, (memory, scores) in enumerate(found.items()):
+    for n, (model, scores) in enumerate(found.items()):
         heights = [max(scores[target], 0) for target in targets]
         places = np.arange(len(targets)) + (n - (len(found) - 1) / 2) * width
-        axes.bar(places, heights, 0.9 * width, color=model_color(memory), label=memory.label)
+        color, label = model_color(model), model_label(model)
+        axes.bar(places, heights, 0.9 * width, color=color, label=label)
     axes.set_xticks(range(len(targets)), [target.replace("_", " ") for target in targets])
     axes.set(ylim=(0, 1), ylabel="R² on test episodes")
     axes.grid(False, axis="x")
@@ -190,7 +195,7 @@ def returns_comparison(evaluations, published=None, solved=SOLVED):
         raise AwmError("There is nothing to compare. Evaluate a controller: `awm evaluate`.")
     groups: dict[tuple, list] = {}
     for evaluation in evaluations:
-        family = Agent.parse(evaluation["controller"]).family
+        family = Agent.parse(evaluation["agent"]).family
         groups.setdefault((family, evaluation.get("frames")), []).append(evaluation)
     several = len({frames for _, frames in groups}) > 1
     fig, [[axes]] = panels(1, 1, 0.75 + 0.46 * (len(groups) + len(published)))

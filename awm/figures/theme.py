@@ -14,6 +14,8 @@ from cycler import cycler
 from matplotlib.colors import LinearSegmentedColormap, to_hex, to_rgb
 from matplotlib.figure import Figure
 
+from awm.ids import SEEN, Memory
+
 #: Inches. Every figure has the report's column width, so that type is one size throughout.
 WIDTH = 7.0
 #: Pixels an inch in saved files: twice what the column shows, for dense screens.
@@ -101,6 +103,11 @@ matplotlib.rcParams.update(THEME)  # pyright: ignore
 def model_color(who) -> str:
     """The colour of a kind of M, a `Memory` or an `Agent`; violet for a kind that has none."""
     return COLORS.get(getattr(getattr(who, "memory", who), "kind", who), VIOLET)
+
+
+def model_label(who) -> str:
+    """How legends call a kind of M, a `Memory` or an `Agent`; any other word stays as it is."""
+    return Memory(who).label if who in SEEN else getattr(who, "label", who)
 
 
 def tint(color: str, share: float = 0.15) -> str:

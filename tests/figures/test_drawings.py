@@ -54,7 +54,7 @@ def route(before, pace):
 def evaluation(agent, frames="fast", episodes=16):
     returns = np.random.default_rng(1).normal(800, 90, episodes).tolist()
     interval = [770.0, 830.0] if episodes > 1 else None
-    return {"controller": str(agent), "frames": frames, "returns": returns, "ci95": interval}
+    return {"agent": str(agent), "frames": frames, "returns": returns, "ci95": interval}
 
 
 def lap(stops):
@@ -77,7 +77,7 @@ ERRORS = {
         "feature": dict.fromkeys(("mean", "low", "high"), CURVES),
     },
 }
-NLL = {PLAIN: [30.4, 30.5], SPATIAL: [30.2, 30.3], Memory("wide"): [30.3, 30.4]}
+NLL = {"plain": [30.4, 30.5], "spatial": [30.2, 30.3], "wide": [30.3, 30.4]}
 COVERAGE = {
     name: {"speed": RNG.uniform(0, 60, 500), "steering": RNG.uniform(-1, 1, 500),
            "off_road": 0.2, "frames": 500}
@@ -122,7 +122,7 @@ DRAWINGS = {
         {1.0: [dreamt_generations()] * 2, 0.5: [dreamt_generations()]}
     ),
     "likelihood_gains": lambda: figures.likelihood_gains(
-        NLL, Memory("wide"), {SPATIAL: SimpleNamespace(low=-0.3, high=0.1)}
+        NLL, "wide", {"spatial": SimpleNamespace(low=-0.3, high=0.1)}
     ),
     "probes": lambda: figures.probes(
         {V: {"speed": 0.9, "angle": -1}, PLAIN: {"speed": 1, "angle": 0}}
@@ -176,7 +176,9 @@ def test_models_keep_their_colours():
     assert len(set(figures.COLORS.values())) == len(SEEN)
     for who in ("spatial", SPATIAL, Agent(SPATIAL, seed=2).refined()):
         assert figures.model_color(who) == figures.COLORS["spatial"]
+        assert figures.model_label(who).startswith("M, spatial attention")
     assert figures.model_color("somebody's M").startswith("#")
+    assert figures.model_label("somebody's M") == "somebody's M"
 
 
 def test_agents_that_differ_in_seed_alone_share_a_panel_and_a_row():
