@@ -3,8 +3,8 @@
 SHELL := /bin/sh
 VENV := .venv
 BIN := $(VENV)/bin
-INSTALLED := $(VENV)/.installed
-PIP_INSTALL := $(BIN)/python -m pip install --disable-pip-version-check -qq
+# Each target installs what it needs, in the versions of requirements.lock.
+PIP_INSTALL := $(BIN)/python -m pip install --disable-pip-version-check -qq -c requirements.lock
 
 # The first Python on the PATH that this project runs on; `make report PYTHON=...` names another.
 PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
@@ -30,36 +30,38 @@ help:
 	@echo '              peers, and write report/benchmarks.html (EnvPool takes part if installed)'
 	@echo 'make lab      open the notebooks in JupyterLab'
 	@echo 'make app      open the inspector with Voilà: rollouts, latents, dreams, attention, evolution'
-	@echo 'make lint     check the code with ruff'
+	@echo 'make lint     check style, format and types'
 	@echo 'make clean    remove caches and build products; with PROFILE=smoke|quick|paper also'
 	@echo '              that profile'\''s data/. Keeps data/pretrained, images/, report/, $(VENV)'
 	@echo 'make help     this text'
 	@echo
-	@echo 'Each makes $(VENV) first and installs requirements.lock into it (PYTHON=... picks the'
-	@echo 'interpreter). More commands, one for each stage: $(BIN)/awm --help'
+	@echo 'Each makes $(VENV) first and installs into it what it needs, in the versions of'
+	@echo 'requirements.lock (PYTHON=... picks the interpreter). More commands, one for each stage: $(BIN)/awm --help'
 
-report: $(INSTALLED)
+report: $(VENV)/.core
 	$(BIN)/awm report $(if $(PROFILE),--profile '$(PROFILE)') \
 		$(if $(filter-out 0 no false,$(RETRAIN)),--retrain)
 
-test: $(INSTALLED)
+test: $(VENV)/.test
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
-bench: $(INSTALLED)
+bench: $(VENV)/.test
 	for name in simulator closed_loop dreaming training collection page; do \
 		$(BIN)/python benchmarks/$$name.py || exit 1; done
 
-lab: $(INSTALLED)
+lab: $(VENV)/.core
 	$(BIN)/jupyter lab --notebook-dir=notebooks
 
-app: $(INSTALLED)
+app: $(VENV)/.app
 	$(BIN)/voila app/inspector.ipynb
 
-lint: $(INSTALLED)
+lint: $(VENV)/.test
 	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/basedpyright
 
 # Installed again only when the pinned versions or the package's metadata change.
-$(INSTALLED): requirements.lock pyproject.toml
+$(VENV)/.core: requirements.lock pyproject.toml
 	@if [ -z "$(PYTHON)" ]; then \
 		echo "error: Python 3.11, 3.12 or 3.13 is needed, and none is on the PATH" \
 			"(python3 is: $$(python3 --version 2>&1))." \
@@ -72,8 +74,13 @@ $(INSTALLED): requirements.lock pyproject.toml
 	}
 	@echo 'installing requirements.lock into $(VENV) (this once; it takes some minutes)'
 	@$(PYTHON) -m venv $(VENV)
-	@$(PIP_INSTALL) -r requirements.lock
-	@$(PIP_INSTALL) --no-deps --no-build-isolation -e .
+	@$(PIP_INSTALL) setuptools
+	@$(PIP_INSTALL) --no-build-isolation -e .
+	@touch $@
+
+# What an extra of pyproject.toml needs besides.
+$(VENV)/.test $(VENV)/.app: $(VENV)/.%: $(VENV)/.core
+	@$(PIP_INSTALL) --no-build-isolation -e '.[$*]'
 	@touch $@
 
 clean:

@@ -68,7 +68,8 @@ def report(
         raise AwmError(
             "--render-only runs no notebook. Leave it out, or leave --retrain and --only out."
         )
-    from awm.report import build, run
+    from awm.report.build import build
+    from awm.report.notebooks import run
 
     ws = _open(profile)
     print(build(ws) if render_only else run(ws, retrain, only.split(",") if only else None))
