@@ -136,6 +136,6 @@ def _resume(ws: Workspace, path, stage: Stage, parts: dict) -> dict:
             part.load_state_dict(state.pop(key))
     except AwmError:
         raise
-    except Exception as error:  # a damaged archive raises whatever it likes
-        raise AwmError(f"{path} is damaged ({error}). {remedy}") from None
+    except Exception as error:  # whatever it likes; PyTorch's own advice is to run the file's code
+        raise AwmError(f"{path} is damaged. {remedy}") from error
     return state
