@@ -178,7 +178,7 @@ def record(
         wall_time_s=group.attrs["wall_time_s"],
         seeds=group["seeds"][:].tolist(),
         drivers=names,
-        frames=int((lengths + 1).sum()),
+        frames=int(np.sum(lengths) + len(lengths)),
     )
     store.write_json(path.with_suffix(".json"), manifest)
 

@@ -35,7 +35,7 @@ class VAE(nn.Module):
         )
         self.to(memory_format=torch.channels_last)
 
-    def encode(self, x: Tensor, with_map: bool = False):
+    def encode(self, x: Tensor, with_map: bool = False) -> tuple[Tensor, ...]:
         """Posterior of frames `[batch, 3, 64, 64]` in [0, 1].
 
         Returns `mu` and `logvar`, `[batch, z]` each; `with_map` adds the third convolution's

@@ -51,9 +51,9 @@ class Perfect:
 
 def mean_of_runs(values: Sequence[float]) -> Estimate:
     """The mean of independent runs with Student's interval; AwmError below two."""
-    values = _runs(values)
-    found = stats.ttest_1samp(values, 0).confidence_interval(CONFIDENCE)
-    return Estimate(float(values.mean()), float(found.low), float(found.high))
+    runs = _runs(values)
+    found = stats.ttest_1samp(runs, 0).confidence_interval(CONFIDENCE)
+    return Estimate(float(runs.mean()), float(found.low), float(found.high))
 
 
 def mean_of_laps(returns: Sequence[float]) -> tuple[float, float] | None:

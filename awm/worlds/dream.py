@@ -184,7 +184,9 @@ def imagine(
     for t in range(actions.shape[1]):
         latents.append(now)
         real = maps is not None and t <= warm_up
-        seen = (maps[:, t].float() if real else head(now)) if m.needs_map else None
+        seen = None
+        if m.needs_map and head is not None:
+            seen = maps[:, t].float() if real else head(now)
         state, _ = m.step(now, actions[:, t], state, seen)
         expected = m.predict(state.h)
         rewards.append(expected.reward)
