@@ -17,7 +17,7 @@ from awm.report.page import escape, quoted
 from awm.report.records import Text, Value, record
 from awm.store import Workspace
 from awm.study import cost, evaluation, likelihood, statistics, verdicts
-from awm.study.statistics import Estimate
+from awm.study.statistics import Estimate, Perfect
 
 NOTHING = Value(None, "")
 
@@ -92,10 +92,16 @@ def _probability(p: float) -> str:
     return f"= {p:.2g}" if p >= 0.001 else "< 0.001"
 
 
-def _said(verdict: str, *on: Estimate | None) -> Text:
-    """A verdict, with the estimates that it stands on as its tooltip."""
-    ends = (f"{e.value:+.4g} ({e.low:+.4g} to {e.high:+.4g})" for e in on if e is not None)
-    return Text(f"[{escape(verdict)}]{{.num .verdict title={quoted('; '.join(ends))}}}")
+def _said(verdict: str, *on: Estimate | Perfect | None, better: str = "more") -> Text:
+    """A verdict, with what it stands on as its tooltip: `+288 (+161 to +415), more is better`."""
+    found = [
+        f"alone perfect on {one.first} against {one.second}, p = {one.p:.2g}"
+        if isinstance(one, Perfect)
+        else f"{one.value:+.4g} ({one.low:+.4g} to {one.high:+.4g}), {better} is better"
+        for one in on
+        if one is not None
+    ]
+    return Text(f"[{escape(verdict)}]{{.num .verdict title={quoted('; '.join(found))}}}")
 
 
 def _with(found: Value, **facts) -> Value:
@@ -160,8 +166,11 @@ def _gains(nll: Value) -> Value:
     if control == "wide":
         size = statistics.difference(nll.raw["wide"], nll.raw["plain"])
         shown = _shown(size, f"{nll.origin}, Welch's interval, wide less plain", 3)
-        facts["size"] = _with(shown, verdict=_said(verdicts.lowers(size), size))
-    return Value(facts | {"verdict": _said(verdicts.predicts(found), *found.values())}, nll.origin)
+        facts["size"] = _with(shown, verdict=_said(verdicts.lowers(size), size, better="less"))
+    return Value(
+        facts | {"verdict": _said(verdicts.predicts(found), *found.values(), better="less")},
+        nll.origin,
+    )
 
 
 def _dream_error(found: Value) -> Value:
@@ -173,12 +182,14 @@ def _dream_error(found: Value) -> Value:
             off = {end: found["models"]["plain"][end][kind][at] for end in ("mean", "low", "high")}
             guess, ends = found["persistence"][kind][at], [end.raw for end in off.values()]
             error = None if None in ends else Estimate(*ends)
-            verdict = error and _said(verdicts.foresight(error, guess.raw), error)
+            verdict = error and verdicts.foresight(error, guess.raw)
             facts.setdefault(name, {})[kind] = off | {"guess": guess, "verdict": verdict}
     less = found["less"].raw or {}
     for kind in ("frame", "return"):
         gaps = {a: Estimate(*less[a][kind].values()) for a in ATTENTIONS if a in less}
-        facts[f"{kind}_less"] = gaps and _said(verdicts.predicts(gaps), *gaps.values()) or None
+        facts[f"{kind}_less"] = (
+            gaps and _said(verdicts.predicts(gaps), *gaps.values(), better="less") or None
+        )
         for a, gap in gaps.items():
             shown = _shown(gap, f"{found.origin}: less.{a}.{kind}", 1)
             facts.setdefault("beyond", {}).setdefault(a, {})[kind] = shown
@@ -298,7 +309,7 @@ def _duel(laps: _Laps, one: Agent | None, other: Agent | None, frames: str) -> V
         "first": found.perfect.first,
         "second": found.perfect.second,
         "p": Value(found.perfect.p, f"McNemar's exact test, {origin}", _probability),
-        "verdict": _said(verdicts.duel(found), found.median, found.mean),
+        "verdict": _said(verdicts.duel(found), found.median, found.perfect, found.mean),
     }
     return Value(facts, origin)
 

@@ -2,7 +2,7 @@
 -- tables are numbered and can be referred to as in Quarto (@fig-routes, @tbl-rewards), code is
 -- folded, pictures are embedded, and nothing gets through that a page would run or fetch.
 
-local count, labels = {Figure = 0, Table = 0}, {}
+local count, labels, unnamed = {Figure = 0, Table = 0}, {}, 0
 
 local function numbered(id, blocks)
   local kind = id:match("^fig%-") and "Figure" or id:match("^tbl%-") and "Table"
@@ -27,9 +27,10 @@ end
 
 -- A region of its own that scrolls, and can be reached by keyboard, on a narrow screen.
 local function scrolling(table)
-  local named = table.caption.long[1] and pandoc.utils.stringify(table.caption.long) or "Table"
+  unnamed = unnamed + 1
+  local named = pandoc.utils.stringify(table.caption.long)
   return pandoc.Div(table, {class = "table", tabindex = "0", role = "region",
-                            ["aria-label"] = named})
+                            ["aria-label"] = named ~= "" and named or "Table " .. unnamed})
 end
 
 local function folded(code, title)
@@ -60,6 +61,13 @@ local function bare_table(t)
     for _, row in ipairs(rows) do
       bare(row)
       for _, cell in ipairs(row.cells) do bare(cell) end
+    end
+  end
+  for _, row in ipairs(t.head.rows) do  -- pandas leaves the index without a name
+    for _, cell in ipairs(row.cells) do
+      if #cell.contents == 0 then
+        cell.contents = {pandoc.Plain {pandoc.Span("row", {class = "unseen"})}}
+      end
     end
   end
   return bare(t)

@@ -1,0 +1,36 @@
+"""Whether the verdicts of a page are carried by what they stand on: read from the page alone."""
+
+import re
+
+
+def verdicts_of(page: str) -> list[tuple[str, str]]:
+    """The report's verdicts: what each stands on, and the phrase."""
+    found = re.findall(r'<span class="num verdict" title="([^"]*)">(.*?)</span>', page, re.S)
+    return [(title, phrase) for title, phrase in found if title]
+
+
+def unsupported_verdicts(page: str) -> list[str]:
+    """Verdicts that their tooltip does not carry.
+
+    By a rule of its own: a claim needs an interval on its side of zero (or McNemar's p below
+    0.05), and "nothing is shown" one that holds it.
+    """
+    wrong = []
+    for title, phrase in verdicts_of(page):
+        signs = set()
+        for low, high, word in re.findall(r"\(([+-]\S+) to ([+-][^)]+)\), (more|less)", title):
+            better = 1 if word == "more" else -1
+            signs.add(better * ((float(low) > 0) - (float(high) < 0)))
+        for first, second, p in re.findall(r"on (\d+) against (\d+), p = ([\d.e-]+)", title):
+            clear = float(p) < 0.05
+            signs.add(clear * ((int(first) > int(second)) - (int(first) < int(second))))
+        claims = {
+            1: re.search(r"better than|helps|is ahead", phrase),
+            -1: re.search(r"worse than|hurts|is behind", phrase),
+            0: re.search(r"no difference|not(hing is)? proven|none is proven|cannot be", phrase),
+        }
+        said = {sign for sign, claim in claims.items() if claim}
+        # A list of what is proven may leave out what is not; nothing else may be left out.
+        if not said <= signs or not signs - {0} <= said or not said:
+            wrong.append(f"{phrase!r} stands on {title!r}")
+    return wrong
