@@ -109,7 +109,9 @@ class Value:
     def _column(self, column: str, name: str, choose: Callable) -> "Value":
         """One number of a column of a history, without the rows that lack it."""
         values = [row[column] for row in self.raw or () if row.get(column) is not None]
-        return Value(choose(values) if values else None, f"{self.origin}, {name} {column}")
+        place = f"{name} {column}"
+        place = f"{self.origin}, {place}" if ": " in self.origin else f"{self.origin}: {place}"
+        return Value(choose(values) if values else None, place)
 
     def first_of(self, column: str) -> "Value":
         return self._column(column, "first", lambda values: values[0])
@@ -147,7 +149,7 @@ _MAKERS = (
     ("02_vae", "vae"),
     ("03_mdn_rnn", "mdn_rnn/(plain|untrained|wide)|mdn_rnn_|study/baselines"),
     ("04_attention", "mdn_rnn/|attn_|attention_|likelihood_|probes|study/attention"),
-    ("06_dreaming", "feature_map|.*dream|routes|study/(re|ro)"),
+    ("06_dreaming", "(study/)?feature_map|.*dream|routes|study/(re|ro|tr)"),
     ("05_controller_evolution", "agents/|CarRacing|controller_"),
     ("07_results", ""),
 )
@@ -155,5 +157,9 @@ _MAKERS = (
 
 def maker(name: str) -> str:
     """The notebook that makes a record (`vae.json`, or with its folder) or draws a figure."""
-    within = re.sub(r"^data/(pretrained/)?\w+/", "", name)
-    return next(notebook for notebook, begins in _MAKERS if re.match(begins, within))
+    return next(notebook for notebook, begins in _MAKERS if re.match(begins, within(name)))
+
+
+def within(name: str) -> str:
+    """A record's name within its profile's folder."""
+    return re.sub(r"^data/(pretrained/)?\w+/", "", name)

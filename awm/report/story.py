@@ -15,7 +15,7 @@ from awm import store
 from awm.errors import AwmError
 from awm.report import page
 from awm.report.page import Body, escape, fenced, quoted
-from awm.report.records import ABSENT, Text, Value, maker
+from awm.report.records import ABSENT, Text, Value, maker, within
 from awm.store import Workspace
 
 _MARK = re.compile(ABSENT.format("([^\ue001]*)"))
@@ -109,11 +109,20 @@ class Story:
         told = []
         for part, blocks in zip(parts, sections, strict=True):
             told += [b for b in blocks if not _MARK.search(b) and not refers.search(b)]
-            missing = sorted({origin.partition(":")[0] for origin in _MARK.findall(part)} - {""})
-            if missing:
-                made = ", ".join(f"`{name}` ({self.notebook(maker(name))})" for name in missing)
-                told.append(f"\n\n::: note\nNot in this profile yet: {made}.\n:::\n\n")
+            told.append(self._missing({o.partition(":")[0] for o in _MARK.findall(part)} - {""}))
         return "".join(told)
+
+    def _missing(self, names: set[str]) -> str:
+        """The note on records that a section lacks, by the notebooks that make them."""
+        made: dict[str, list[str]] = {}
+        for name in sorted(within(name) for name in names):
+            made.setdefault(maker(name), []).append(f"`{name}`")
+        parts = (
+            f"{self.notebook(notebook)} ({', '.join(files[:3])}{', …' * (len(files) > 3)})"
+            for notebook, files in sorted(made.items())
+        )
+        note = f"Not in this profile yet is what these record: {', '.join(parts)}."
+        return f"\n\n::: note\n{note}\n:::\n\n" if made else ""
 
 
 def _blocks(text: str) -> list[str]:

@@ -95,8 +95,8 @@ Nothing is missing.
     assert "lost" not in html.lower() and "tbl-t" not in html
     assert html.count('class="note"') == 1
     note = html[html.index('class="note"') : html.index("Two")]
-    assert "<code>data/smoke/mdn_rnn/plain.json</code> (notebook 03)" in note
-    assert "<code>data/smoke/vae.json</code> (notebook 02)" in note
+    assert "notebook 03 (<code>mdn_rnn/plain.json</code>)" in note
+    assert "notebook 02 (<code>vae.json</code>)" in note
 
 
 @pytest.mark.parametrize("value", [None, float("nan"), float("inf")])
@@ -201,6 +201,8 @@ def test_durations_in_words(seconds, words):
         ("agents/plain-round3_dream_track.json", "06"),
         ("study/dream_error.json", "06"),
         ("study/rounds-plain.json", "06"),
+        ("study/feature_maps.json", "06"),
+        ("study/transfer.json", "06"),
         ("evaluations/plain_track.fast.json", "07"),
         ("dream_error", "06"),
         ("dream_training", "07"),
