@@ -1,13 +1,16 @@
 """What each latent does: turn it by hand and watch V's decoder draw."""
 
+from functools import partial
+
 import ipywidgets
 import numpy as np
+import torch
 
 from awm import figures
-from awm import vae as vision
-from awm.widgets.chooser import FrameChooser
-from awm.widgets.models import decode, encode, inference, open_rollouts, open_vae
-from awm.widgets.panel import SCALE, Panel, image, in_a_row, or_notice, titled
+from awm.data.rollouts import open_rollouts
+from awm.models.vae import to_frames
+from awm.training import vae
+from awm.widgets.panel import Panel, Picture, button, in_a_row, or_notice
 
 #: How far sliders reach, in standard deviations of the prior, unless a frame asks for more.
 REACH = 4.0
@@ -18,164 +21,107 @@ STEP = 1 / 8
 _TRAVERSAL = np.linspace(-3, 3, 7)
 
 
-@or_notice
-def latent_explorer(vae, rollouts=None, kl=None):
-    """Turn each latent by hand and watch V's decoder draw.
-
-    One slider a latent, the most informative first: by `kl` [z_size] nats, or measured on some
-    frames of `rollouts`, which also let a dream start "from this frame". Both may be profiles,
-    as in `reconstruction_browser`.
-    """
-    opened = None if rollouts is None else open_rollouts(rollouts)
-    return LatentExplorer(open_vae(vae), opened, kl)
-
-
 class LatentExplorer(Panel):
-    """See `latent_explorer`. `z` is the latent vector shown; `sliders` has one entry a latent."""
+    """Turn V's latents by hand, the most informative first; V does not use the grey ones.
 
-    def __init__(self, vae, rollouts=None, kl=None):
-        self._vae = vae
-        self._quiet = False
-        self._rng = np.random.default_rng()
-        if kl is None and rollouts is not None:
-            kl = _information(vae, rollouts)
-        self.kl = None if kl is None else np.asarray(kl, float)
-        self.order = np.arange(vae.z_size) if kl is None else np.argsort(-self.kl, kind="stable")
-        self.z = np.zeros(vae.z_size, np.float32)
-        self.traversed = ipywidgets.Dropdown(
-            options=[(f"z{dim}", int(dim)) for dim in self.order], description="traversal of",
-            layout={"width": "170px"}, style={"description_width": "80px"},
-        )  # fmt: skip
-        self.traversed.observe(lambda _: None if self._quiet else self._draw(), "value")
-        self.decoded = image()
-        self.strip = image(f"{64 * len(_TRAVERSAL)}px")
-        self._strip_title = ipywidgets.HTML()
-        self.sliders = [self._slider(dim) for dim in range(vae.z_size)]
+    `sliders` has one entry a latent, `z` `[z_size]` is the vector shown, and `traversed` the latent
+    whose range is shown. A frame's code can be the start.
 
-        self.random_dream = ipywidgets.Button(description="random dream", tooltip="z ~ N(0, I)")
-        self.zero = ipywidgets.Button(description="zero", tooltip="the prior's mean")
-        self.random_dream.on_click(lambda _: self.show(self._rng.standard_normal(len(self.z))))
-        self.zero.on_click(lambda _: self.show(np.zeros(len(self.z))))
-        buttons, pictures, rows = [self.random_dream, self.zero], [], []
-        self._chooser = None
-        if rollouts is not None:
-            self._chooser = FrameChooser(rollouts, self._draw_original)
-            self.original = image()
-            self.from_frame = ipywidgets.Button(
-                description="from this frame", tooltip="z is what V's encoder makes of the frame"
-            )
-            self.from_frame.on_click(lambda _: self.show(self._encoded()))
-            buttons.insert(0, self.from_frame)
-            pictures.append(titled("this frame", self.original))
-            rows.append(self._chooser.view)
-        pictures.append(titled("decoded from z", self.decoded))
-        grid = ipywidgets.GridBox(
-            [self.sliders[dim] for dim in self.order],
-            layout={"grid_template_columns": "repeat(auto-fill, minmax(230px, 1fr))"},
-        )
-        if self._chooser is None:
-            self._draw()
-        else:
-            self._draw_original()
-            self.show(self._encoded())
-        super().__init__(
-            [
-                *rows,
-                ipywidgets.HBox(buttons),
-                in_a_row(*pictures),
-                ipywidgets.HBox([self.traversed, self._strip_title]),
-                self.strip,
-                grid,
-            ]
-        )
+    Args:
+        profile: a `Workspace`, a profile or its name. Without its rollouts z begins at zero.
+    """
 
-    def show(self, z):
-        """Set all latents at once: `z` [z_size]. The picture is drawn once."""
-        self._quiet = True
-        try:
-            self.z = np.array(z, np.float32)
+    def __init__(self, profile):
+        super().__init__(profile)
+        self.v, self._rng = vae.load(self.ws), np.random.default_rng()
+        self.kl = np.array(self.v.manifest["kl_per_latent"])
+        self.order = np.argsort(-self.kl, kind="stable").tolist()
+        self.z = np.zeros(self.v.z_size, np.float32)
+        options = [(f"z{dim}", dim) for dim in self.order]
+        self.traversed = self.control(ipywidgets.Dropdown, options=options, description="latent")
+        self.original, self.decoded = Picture("this frame"), Picture("decoded from z")
+        self.strip = Picture(width=64 * len(_TRAVERSAL))
+        self.sliders = [self._slider(dim) for dim in range(self.v.z_size)]
+        tip = "z is what V's encoder makes of the frame"
+        self.from_frame = button("from this frame", tip, self._from_frame)
+        self.random_dream = button("random dream", "z ~ N(0, I)", self._random)
+        self.zero = button("zero", "the prior's mean", lambda: self.show(0 * self.z))
+        buttons, pictures = [self.random_dream, self.zero], [self.decoded, self.strip]
+        if rollouts := self.optional(open_rollouts):
+            self.choose(rollouts)
+            buttons, pictures = [self.from_frame, *buttons], [self.original, *pictures]
+            self.chosen()
+            self._from_frame()
+        columns = {"grid_template_columns": "repeat(auto-fill, minmax(230px, 1fr))"}
+        grid = ipywidgets.GridBox([self.sliders[dim] for dim in self.order], layout=columns)
+        above = [self.chooser] if rollouts else []
+        self.lay_out(*above, in_a_row(*buttons), in_a_row(*pictures), self.traversed, grid)
+
+    def chosen(self):
+        self.original.draw(self.seen)
+
+    def show(self, z: np.ndarray) -> None:
+        """Set all latents at once; the picture is drawn once."""
+        self.z = np.array(z, np.float32)
+        with self.held():
             for slider, value in zip(self.sliders, self.z.tolist(), strict=True):
                 reach = REACH
                 while reach < abs(value):
                     reach *= 2
-                if slider.max != reach:
-                    with slider.hold_trait_notifications():
-                        slider.min, slider.max = -reach, reach
+                with slider.hold_trait_notifications():
+                    slider.min, slider.max = -reach, reach
                 slider.value = round(value / STEP) * STEP
-        finally:
-            self._quiet = False
-        self._draw()
+        self.redraw()
+
+    def _from_frame(self):
+        with self.computing():
+            z = self.encode(self.seen[None])[0][0].numpy()
+        self.show(z)
+
+    def _random(self):
+        self.show(self._rng.standard_normal(len(self.z)))
 
     def _slider(self, dim: int):
-        informative = self.kl is None or self.kl[dim] > vision.INFORMATIVE_NATS
-        slider = ipywidgets.FloatSlider(
-            value=0, min=-REACH, max=REACH, step=STEP, description=f"z{dim}",
-            readout_format=".2f", layout={"width": "97%"},
-            style={
-                "description_width": "30px",
-                "handle_color": figures.COLORS["V" if informative else "untrained"],
-            },
+        color = figures.COLORS["V" if dim in self.v.informative else "untrained"]
+        return self.control(
+            ipywidgets.FloatSlider, partial(self._turn, dim), min=-REACH, max=REACH, step=STEP,
+            description=f"z{dim}", tooltip=f"{self.kl[dim]:.2f} nats", layout={"width": "97%"},
+            style={"description_width": "30px", "handle_color": color},
         )  # fmt: skip
-        if self.kl is not None:
-            slider.tooltip = f"{self.kl[dim]:.2f} nats"
 
-        def turn(change):
-            # z may lie between steps; where its slider stands then is nobody's turn.
-            unturned = abs(change["new"] - self.z[dim]) <= STEP / 2
-            if not (self._quiet or unturned):
-                self.z[dim] = change["new"]
-                self._quiet = True
+    def _turn(self, dim: int):
+        value = self.sliders[dim].value
+        # z may lie between steps; where its slider stands then is nobody's turn.
+        if abs(value - self.z[dim]) > STEP / 2:
+            self.z[dim] = value
+            with self.held():
                 self.traversed.value = dim
-                self._quiet = False
-                self._draw()
+            self.redraw()
 
-        slider.observe(turn, "value")
-        return slider
-
-    def _encoded(self):
-        return encode(self._vae, self._chooser.picture()[None])[0][0]
-
-    def _draw_original(self, _=None):
-        self.original.value = figures.encode_png(self._chooser.picture(), SCALE)
+    def _decode(self, dims: list[int]) -> tuple[np.ndarray, np.ndarray]:
+        """Frames of z, and of z with some latents from −3 to 3 `[dims, 7, 64, 64, 3]`."""
+        z = np.repeat(self.z[None], 1 + len(dims) * len(_TRAVERSAL), axis=0)
+        around = z[1:].reshape(len(dims), len(_TRAVERSAL), -1)
+        for row, dim in enumerate(dims):
+            around[row, :, dim] = _TRAVERSAL
+        frames = to_frames(self.v.decode(torch.from_numpy(z)))
+        return frames[0], frames[1:].reshape(len(dims), len(_TRAVERSAL), *frames.shape[1:])
 
     def _draw(self):
-        # The picture and its neighbours along one latent, in one batch.
         dim = self.traversed.value
-        around = np.repeat(self.z[None], 1 + len(_TRAVERSAL), axis=0)
-        around[1:, dim] = _TRAVERSAL
-        pictures = decode(self._vae, around)
-        self.decoded.value = figures.encode_png(pictures[0], SCALE)
-        self.strip.value = figures.encode_png(np.concatenate(pictures[1:], axis=1))
-        nats = "" if self.kl is None else f", which carries {self.kl[dim]:.2f} nats"
-        self._strip_title.value = f"the same with <b>z{dim}</b> from −3 to 3{nats}"
+        picture, (strip,) = self._decode([dim])
+        self.decoded.draw(picture)
+        self.strip.draw(np.concatenate(strip, axis=1), 1)
+        self.strip.title.value = (
+            f"the same with <b>z{dim}</b> from −3 to 3, which carries {self.kl[dim]:.2f} nats"
+        )
 
     def still(self):
         dims = self.order[:5]
-        around = np.repeat(self.z[None, None], len(dims), axis=0).repeat(len(_TRAVERSAL), axis=1)
-        for row, dim in enumerate(dims):
-            around[row, :, dim] = _TRAVERSAL
-        pictures = decode(self._vae, around.reshape(-1, len(self.z)))
-        figure = figures.latent_traversal(
-            pictures.reshape(*around.shape[:2], 64, 64, 3),
-            dims,
-            _TRAVERSAL,
-            None if self.kl is None else self.kl[dims],
-        )
-        kind = "first" if self.kl is None else "most informative"
-        return figure, (
-            f"What V's decoder draws as each of the five {kind} latents goes from −3 to 3. "
-            "In JupyterLab, a slider turns each of them."
+        pictures = self._decode(dims)[1]
+        return figures.latent_traversal(pictures, dims, _TRAVERSAL, self.kl[dims]), (
+            "What V's decoder draws as each of the five most informative latents goes from −3 to 3."
         )
 
 
-def _information(vae, rollouts, count: int = 256) -> np.ndarray:
-    """Mean KL of each latent, nats [z_size], on about `count` frames spread over the rollouts."""
-    episodes = np.unique(np.linspace(0, len(rollouts) - 1, 16).astype(int))
-    each = -(-count // len(episodes))
-    frames = []
-    for index in episodes:
-        seen = rollouts.episode(int(index)).frames
-        frames.append(seen[np.unique(np.linspace(0, len(seen) - 1, each).astype(int))])
-    with inference():
-        mu, logvar = vae.encode(vision.to_input(np.concatenate(frames)))
-        return vision.kl_divergence(mu, logvar).mean(0).numpy()
+latent_explorer = or_notice(LatentExplorer)
