@@ -4,6 +4,7 @@ import math
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from typing import Any
 
 from awm import store
 from awm.errors import AwmError
@@ -38,7 +39,7 @@ class Value:
     template `vae.test.nll`) is a value of a value; what is not there is `None` with an origin.
     """
 
-    raw: object
+    raw: Any
     origin: str
     form: str | Callable[[float], str] = ",.0f"
 
