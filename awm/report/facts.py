@@ -227,7 +227,8 @@ class _Laps:
         origin = f"rollouts, V, M and the logs of the searches that led to {agent.label}"
         spent = {key: Value(n, origin) for key, n in cost.cost(self.ws, agent).items()}
         # A mean of 900, each lap perfect or nearly, has always been called a solution of the task.
-        drives = "drives" if found["mean"].raw >= evaluation.PERFECT else "does not drive well enough"
+        solved = found["mean"].raw >= evaluation.PERFECT
+        drives = "drives" if solved else "does not drive well enough"
         return _with(found, **spent, label=agent.label, sees=agent.memory.label, drives=drives)
 
     def rows(self, agents: Sequence[Agent]) -> list[Value]:
