@@ -22,29 +22,6 @@ def sequence(smoke):
     return torch.from_numpy(latents.mu[0]), torch.from_numpy(episode.actions)
 
 
-def test_a_dream_begins_with_reality_and_then_leaves_it(smoke):
-    z, actions = sequence(smoke)
-    m = mdn_rnn.load("smoke")
-    dreamt, rewards = dream.imagine(m, z, actions, warm_up=10, seed=3)
-    assert dreamt.shape == (len(actions), 32) and rewards.shape == (len(actions),)
-    assert torch.equal(dreamt[:11], z[:11])
-    assert not torch.equal(dreamt[11], z[11])
-    again, _ = dream.imagine(m, z, actions, warm_up=10, seed=3)
-    other, _ = dream.imagine(m, z, actions, warm_up=10, seed=4)
-    assert torch.equal(dreamt, again) and not torch.equal(dreamt, other)
-
-
-def test_a_dream_with_real_codes_is_the_sequence(smoke):
-    """Shown every real code, the dream's rewards are those that M predicts along the episode."""
-    z, actions = sequence(smoke)
-    m = mdn_rnn.load("smoke", "temporal")
-    _, rewards = dream.imagine(m, z, actions, warm_up=len(actions))
-    with torch.inference_mode():
-        hidden, _ = m(z[None, : len(actions)], actions[None])
-        expected = m.predict(hidden).reward[0]
-    assert torch.allclose(rewards, expected, atol=1e-5)
-
-
 def test_errors_of_a_dream_are_those_of_its_guesses(smoke):
     profile = get_profile("smoke")
     rollouts, v = dataset.open_rollouts(profile), vae.load(profile)
@@ -64,16 +41,6 @@ def test_errors_of_a_dream_are_those_of_its_guesses(smoke):
     if len(episodes) == 1:
         errors = [e["return_temporal"] for e in found]
         assert errors == pytest.approx(np.abs(missed), rel=1e-3, abs=1e-4)
-
-
-def test_a_replay_is_the_dream_that_was_counted(smoke):
-    world = dream.load("smoke")
-    size = world.v.z_size + world.m.hidden_size + 1
-    layer = np.random.default_rng(0).normal(0, 0.1, (3, size)).astype(np.float32)
-    frames, rewards = dream.replay(world, layer, seed=5, steps=20)
-    (outcome,) = dream.dream_jobs(world, layer[None], [Job(0, 5)], steps=20)
-    assert len(frames) == len(rewards) == outcome.length
-    assert rewards.sum() == pytest.approx(outcome.episode_return, abs=1e-3)
 
 
 class Oracle:
@@ -105,12 +72,6 @@ def test_reward_quality_knows_chance_from_foresight(smoke):
     )
     assert flat["r2"][1] == pytest.approx(0, abs=1e-5)
     assert flat["ends"] == 0
-
-
-def test_spatial_attention_needs_frames(smoke):
-    z, actions = sequence(smoke)
-    with pytest.raises(AwmError, match="another M"):
-        dream.imagine(mdn_rnn.load("smoke", "spatial"), z, actions)
 
 
 def test_probes_find_what_is_linear_and_nothing_else(monkeypatch):
