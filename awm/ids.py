@@ -9,8 +9,11 @@ from typing import Literal
 
 from awm.errors import AwmError
 
-#: The kinds of M that attend to something (see `awm.models.attention`).
-ATTENTIONS = ("feature", "spatial", "temporal")
+#: The kinds of attention and what they look at: the entries of [z, a], V's map of the frame, or M's
+#: own past. How each is built is in `awm.models.attention`.
+LOOKS_AT = {"feature": "entries", "spatial": "map", "temporal": "past"}
+#: The kinds of M that attend to something.
+ATTENTIONS = tuple(LOOKS_AT)
 #: All kinds of M: plain attends to nothing; an untrained and a wider plain one are controls.
 KINDS = ("untrained", "plain", "wide", *ATTENTIONS)
 #: What C may see: z alone, or z and the hidden state of an M.
@@ -59,6 +62,11 @@ class Memory:
         if not found:
             raise AwmError(f"{text[:80]!r} names no M. Write, for example, plain or spatial-1.")
         return cls(found[1], int(found[2] or 0), int(found[3] or 0))
+
+    @property
+    def needs_map(self) -> bool:
+        """Whether its M looks at V's map of the frame, beside z."""
+        return LOOKS_AT.get(self.kind) == "map"
 
     @property
     def label(self) -> str:

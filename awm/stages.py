@@ -106,7 +106,7 @@ def agent(profile: Profile, who: Agent) -> Stage:
         inputs["mdn_rnn"] = mdn_rnn(profile, who.memory)
     if who.parent:
         inputs["parent"] = agent(profile, who.parent)
-    if who.found == "dream" and who.memory.kind == "spatial":
+    if who.found == "dream" and who.memory.needs_map:
         inputs["feature_map"] = feature_map(profile)
     how = f"awm evolve {who} --profile {profile.name}"
     return Stage(f"agents/{who}.safetensors", settings, inputs, how)

@@ -1,7 +1,7 @@
 """Additive attention for M: what the recurrent state chooses to look at before each step.
 
-Bahdanau et al. 2015, used as in *Show, Attend and Tell* (Xu et al. 2015, section 3.1.2). All three
-kinds score items f_i against the LSTM's state h before the step,
+Bahdanau et al. 2015, used as in *Show, Attend and Tell* (Xu et al. 2015, section 3.1.2). All kinds
+score items f_i against the LSTM's state h before the step,
 
     score_i = v · tanh(W₁ f_i + W₂ h),   weights = softmax(score),   context = Σ weights_i · V f_i,
 
@@ -11,9 +11,10 @@ and the context joins the LSTM's input. They differ in what the items are:
 - `spatial`: the 6×6 places of V's third convolution, 128 channels each
 - `temporal`: the LSTM's last hidden states, 32 of them in every preset
 
-The context has 32 entries in all three, so that they differ from each other as little as possible.
+The context has 32 entries in every kind, so that they differ as little as possible.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -37,7 +38,11 @@ class Items:
 
 
 class AdditiveAttention(nn.Module):
-    """Attention over given features; `spatial` and `temporal` use it as it is."""
+    """Attention over given features; `spatial` and `temporal` use it as it is.
+
+    A kind of one's own is a subclass. While `forward` stays, sequences take the quick way through
+    `awm.models.attentive_lstm`; with another formula they are stepped, which is a few times slower.
+    """
 
     def __init__(self, feature_size: int, query_size: int):
         super().__init__()
@@ -89,6 +94,15 @@ class FeatureAttention(AdditiveAttention):
                 for layer in (self.key, self.value)
             )
         )
+
+
+#: How each kind of `awm.ids.LOOKS_AT` is built: from the size of what it looks at (the number of
+#: entries, the map's channels, or the hidden units) and M's hidden size.
+BUILT: dict[str, Callable[[int, int], AdditiveAttention]] = {
+    "feature": FeatureAttention,
+    "spatial": AdditiveAttention,
+    "temporal": AdditiveAttention,
+}
 
 
 def remember(attention: AdditiveAttention, memory: Items, h: Tensor) -> Items:

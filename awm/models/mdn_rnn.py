@@ -13,11 +13,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from awm.errors import AwmError
-from awm.ids import ATTENTIONS
+from awm.ids import ATTENTIONS, LOOKS_AT
 from awm.models.attention import (
+    BUILT,
     CONTEXT_SIZE,
     AdditiveAttention,
-    FeatureAttention,
     Items,
     empty_memory,
     remember,
@@ -100,7 +100,7 @@ class MDNRNN(nn.Module):
     """LSTM over [z, a] (and a context, if attentive) with a mixture-density head.
 
     Args:
-        attention: `"feature"`, `"spatial"`, `"temporal"`, or `"plain"` for none.
+        attention: a kind of `awm.ids.ATTENTIONS`, or `"plain"` for none.
         memory: how many past hidden states temporal attention remembers.
 
     Raises:
@@ -116,23 +116,19 @@ class MDNRNN(nn.Module):
         memory: int = 32,
     ):
         super().__init__()
+        if attention not in ("plain", *ATTENTIONS):
+            raise AwmError(
+                f"There is no attention {attention!r}. Choose plain, {', '.join(ATTENTIONS)}."
+            )
         self.kind, self.memory = attention, memory
+        self.looks_at = LOOKS_AT.get(attention)  #: None if M is plain
         self.z_size, self.hidden_size, self.mixtures = z_size, hidden_size, mixtures
         self.manifest: dict = {}  #: of its training, once it is loaded
         entries = z_size + ACTION_SIZE
-        match attention:
-            case "plain":
-                self.attention = None
-            case "feature":
-                self.attention = FeatureAttention(entries, hidden_size)
-            case "spatial":
-                self.attention = AdditiveAttention(VAE.map_shape[1], hidden_size)
-            case "temporal":
-                self.attention = AdditiveAttention(hidden_size, hidden_size)
-            case _:
-                raise AwmError(
-                    f"There is no attention {attention!r}. Choose plain, {', '.join(ATTENTIONS)}."
-                )
+        self.attention = None
+        if self.looks_at:
+            sizes = {"entries": entries, "map": VAE.map_shape[1], "past": hidden_size}
+            self.attention = BUILT[attention](sizes[self.looks_at], hidden_size)
         context = CONTEXT_SIZE if self.attention else 0
         self.lstm = nn.LSTM(entries + context, hidden_size, batch_first=True)
         self.head = nn.Linear(hidden_size, 3 * mixtures * z_size + 2)
@@ -143,18 +139,18 @@ class MDNRNN(nn.Module):
     @property
     def needs_map(self) -> bool:
         """Whether a step needs V's map of the frame beside z."""
-        return self.kind == "spatial"
+        return self.looks_at == "map"
 
     def initial_state(self, batch: int) -> State:
         """The state before the first step of an episode."""
         zeros = torch.zeros(batch, self.hidden_size)
-        memory = empty_memory(batch, self.memory) if self.kind == "temporal" else None
+        memory = empty_memory(batch, self.memory) if self.looks_at == "past" else None
         return State(zeros, zeros, memory)
 
     def step(
         self, z: Tensor, action: Tensor, state: State, feature_map: Tensor | None = None
     ) -> tuple[State, Tensor | None]:
-        """One step: z `[batch, z]`, action `[batch, 3]`, V's map `[batch, 36, 128]` if spatial.
+        """One step: z `[batch, z]`, action `[batch, 3]`, V's map `[batch, 36, 128]` if needed.
 
         Returns the new state and the attention weights `[batch, items]` (None if not attentive).
         """
@@ -170,18 +166,20 @@ class MDNRNN(nn.Module):
         entries = torch.cat([z, action], dim=-1)
         if self.attention is None:
             return self.lstm(entries)[0], None
+        items = self._items(entries, maps)
+        if not self._additive:
+            return self._stepped(entries, items)
         # The gates are linear in [z, a], context and h: the first part needs no loop.
         lstm, known, attention = self.lstm, entries.shape[-1], self.attention
         bias = lstm.bias_ih_l0 + lstm.bias_hh_l0
         gates = F.linear(entries.transpose(0, 1), lstm.weight_ih_l0[:, :known], bias)
         weight = torch.cat([lstm.weight_ih_l0[:, known:], lstm.weight_hh_l0], dim=1)
         query, score = attention.query.weight, attention.score.weight[0]
-        if self.kind == "temporal":
+        if items is None:
             key, value = attention.key, attention.value
             own = (key.weight, key.bias, value.weight, value.bias, self.memory)
             hidden, found = AttentiveLSTM.apply(gates, None, None, query, score, weight, *own)
         else:
-            items = self._items(entries, maps)
             keys, values = (x.permute(1, 2, 0, 3).contiguous() for x in (items.keys, items.values))
             hidden, found = AttentiveLSTM.apply(gates, keys, values, query, score, weight)
         return hidden.transpose(0, 1), found.permute(2, 0, 1)
@@ -196,14 +194,28 @@ class MDNRNN(nn.Module):
         return Prediction(log_pi, mu, log_sigma.clamp(*_LOG_SIGMA), reward, done_logit)
 
     def _items(self, entries: Tensor, maps: Tensor | None) -> Items | None:
-        match self.kind:
-            case "feature":
-                return self.attention.items(entries)
-            case "spatial":
-                if maps is None:
-                    raise AwmError("Spatial attention needs V's maps: encode with `with_map=True`.")
-                return self.attention.items(maps)
-        return None
+        """What can be attended to at each step that is known beforehand; None of M's own past."""
+        if self.needs_map and maps is None:
+            raise AwmError(f"M, {self.kind}, needs V's maps: encode with `with_map=True`.")
+        seen = {"entries": entries, "map": maps}.get(self.looks_at)
+        return None if seen is None else self.attention.items(seen)
+
+    @property
+    def _additive(self) -> bool:
+        """Whether the attention is what `AttentiveLSTM` computes."""
+        own = type(self.attention)
+        known = own.items is AdditiveAttention.items or self.looks_at != "past"
+        return known and own.forward is AdditiveAttention.forward
+
+    def _stepped(self, entries: Tensor, items: Items | None) -> tuple[Tensor, Tensor]:
+        """Whole sequences, step by step."""
+        state, hidden, found = self.initial_state(len(entries)), [], []
+        for t in range(entries.shape[1]):
+            now = items and Items(items.keys[:, t], items.values[:, t])
+            state, weights = self._step(entries[:, t], state, now)
+            hidden.append(state.h)
+            found.append(weights)
+        return torch.stack(hidden, dim=1), torch.stack(found, dim=1)
 
     def _step(self, entries: Tensor, state: State, items: Items | None):
         context_weights = None

@@ -41,12 +41,13 @@ def dream_error(ws: Workspace, kinds: Sequence[str] = (), steps: int = 100) -> d
     how |= {"begun": 4, "temperature": 0.1}
     memories = {k: [Memory(k, seed) for seed in range(ws.profile.mdn_rnn.seeds)] for k in kinds}
     inputs = {str(m): stages.mdn_rnn(ws.profile, m) for each in memories.values() for m in each}
-    if "spatial" in kinds:
+    needs_map = any(Memory(kind).needs_map for kind in kinds)
+    if needs_map:
         inputs["feature_map"] = stages.feature_map(ws.profile)
 
     def compute() -> dict:
         ms = {kind: [mdn_rnn.load(ws, m) for m in each] for kind, each in memories.items()}
-        head = feature_map.load(ws) if "spatial" in kinds else None
+        head = feature_map.load(ws) if needs_map else None
         found = error_by_horizon(vae.load(ws), ms, mdn_rnn.sequences(ws), head=head, **how)
         control = control_of(ms)
         return {**found, "control": control, "less": _less_control(found, control)}

@@ -81,7 +81,7 @@ def _contents(ws: Workspace, memory: Memory, dreams: bool = False) -> tuple[str,
     needed = [stages.vae(ws.profile)]
     if memory.kind != "V":
         needed.append(stages.mdn_rnn(ws.profile, memory))
-    if dreams and memory.kind == "spatial":
+    if dreams and memory.needs_map:
         needed.append(stages.feature_map(ws.profile))
     manifests = [(stage, ws.manifest(stage)) for stage in needed]
     for stage, manifest in manifests:

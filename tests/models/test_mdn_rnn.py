@@ -7,6 +7,7 @@ from torch.distributions import Categorical, MixtureSameFamily, Normal
 from awm.config import PRESETS
 from awm.errors import AwmError
 from awm.ids import ATTENTIONS, KINDS, Memory
+from awm.models.attention import BUILT, AdditiveAttention
 from awm.models.mdn_rnn import MDNRNN, Prediction
 from awm.training import mdn_rnn
 
@@ -78,7 +79,7 @@ def test_stepping_is_the_same_as_the_sequence(kind):
             else:
                 assert torch.allclose(step_weights, weights[:, t], atol=1e-5)
     if kind != "plain":
-        items = {"feature": 35, "spatial": 36, "temporal": MEMORY}[kind]
+        items = {"entries": 35, "map": 36, "past": MEMORY}[m.looks_at]
         assert weights.shape == (3, z.shape[1], items)
         total = weights.sum(-1)
         assert torch.allclose(total[:, 1:], torch.ones_like(total[:, 1:]), atol=1e-5)
@@ -102,9 +103,38 @@ def test_gradients_are_those_of_the_plain_loop(kind):
         state, _ = m.step(z[:, t], action[:, t], state, maps[:, t])
         hidden.append(state.h)
     plain = gradients(torch.stack(hidden, dim=1))
-    assert fast.keys() == plain.keys() >= {"lstm.weight_hh_l0", "attention.score.weight"}
+    assert fast.keys() == plain.keys() >= {"lstm.weight_hh_l0", "attention.query.weight"}
     for name, gradient in plain.items():
         assert torch.allclose(fast[name], gradient, rtol=1e-3, atol=1e-4), name
+
+
+class DotProduct(AdditiveAttention):
+    """Another formula than the attentive LSTM knows."""
+
+    def forward(self, items, query):
+        score = torch.einsum("biv,bv->bi", items.keys, self.query(query))
+        weights = torch.softmax(score, dim=-1)
+        return torch.einsum("bi,biv->bv", weights, items.values), weights
+
+
+class SquashedPast(AdditiveAttention):
+    """Other items of the past than the attentive LSTM knows."""
+
+    def items(self, features):
+        return super().items(torch.tanh(3 * features))
+
+
+@pytest.mark.parametrize(("kind", "own"), [("spatial", DotProduct), ("temporal", SquashedPast)])
+def test_an_attention_of_ones_own_is_the_same_in_sequences(kind, own, monkeypatch):
+    monkeypatch.setitem(BUILT, kind, own)
+    m, (z, action, maps) = model(kind), inputs(time=MEMORY + 3)
+    hidden, weights = m(z, action, maps)
+    state = m.initial_state(3)
+    for t in range(z.shape[1]):
+        state, now = m.step(z[:, t], action[:, t], state, maps[:, t])
+        assert torch.equal(hidden[:, t], state.h) and torch.equal(weights[:, t], now)
+    hidden.square().sum().backward()
+    assert m.attention.query.weight.grad.any()
 
 
 @pytest.mark.parametrize("kind", MODELS)
