@@ -88,8 +88,9 @@ class DreamPlayer(MemoryPanel):
         self.real, self.dreamt, self.curves = Picture("reality"), Picture("dream"), Timeline()
         self.chosen()
         moves = in_a_row(self.step, self.playing, self.one_step, self.reset, self.again)
-        pictures = in_a_row(self.real, self.dreamt, self.curves)
-        self.lay_out(self.memory, self.chooser, self.temperature, moves, pictures, self.summary)
+        told = ipywidgets.VBox([self.curves, self.summary])
+        pictures = in_a_row(self.real, self.dreamt, told)
+        self.lay_out(self.memory, self.chooser, self.temperature, moves, pictures)
 
     def chosen(self):
         with self.held():
@@ -166,14 +167,6 @@ def _action(episode, t: int) -> torch.Tensor:
     return torch.from_numpy(np.asarray(episode.actions[t], np.float32))[None]
 
 
-#: What the weights of each attention are of, and what one of them is called.
-_WORDS = {
-    "spatial": ("6 × 6 places", "row, column {} of 6 × 6"),
-    "feature": ("entries of [z, a]", "{}"),
-    "temporal": ("steps back", "the state {} steps back"),
-}
-
-
 class AttentionViewer(MemoryPanel):
     """Play a held-out rollout and see what an attentive M looks at before each step.
 
@@ -199,21 +192,22 @@ class AttentionViewer(MemoryPanel):
     def _draw(self):
         # The picture goes out before V encodes a whole rollout that was not shown before.
         self.picture.draw(self.seen)
-        kind, t, which = self.m.kind, self.frame.value, (self.memory.value, self.rollout.value)
+        t, which = self.frame.value, (self.memory.value, self.rollout.value)
+        what, names = self._items()
         if self._drawn != which:
             self.weights = self._attend()
-            self.map.draw([Weights(_WORDS[kind][0], self.weights)], len(self.weights))
+            self.map.draw([Weights(what, self.weights)], len(self.weights))
             self._drawn = which
         self.map.move(t)
-        spatial, now, names = kind == "spatial", self.weights[t], self._names()
+        spatial, now = self.m.kind == "spatial", self.weights[t]
         self.lit.layout.display = "" if spatial else "none"
         self.bars.layout.display = "none" if spatial else ""
         if spatial:
             self.lit.draw(figures.overlay_attention(self.seen, now), 1)
         else:
-            plot = bars(now, names, figures.model_color(kind))
+            plot = bars(now, names, figures.model_color(self.memory.value))
             self.bars.value = f"<b>weights (dashed: even)</b>{plot}"
-        most = f"{100 * now.max():.0f} % on {_WORDS[kind][1].format(names[now.argmax()])}"
+        most = f"{100 * now.max():.0f} % on {names[now.argmax()]}"
         said = most if now.any() else "there is no past to look at yet"
         self.summary.value = f"step {t}: {said}<br>{self.describe()}"
 
@@ -224,13 +218,16 @@ class AttentionViewer(MemoryPanel):
         weights = self.m(z, actions, maps if self.m.needs_map else None)[1][0].numpy()
         return weights[:, ::-1] if self.m.kind == "temporal" else weights
 
-    def _names(self) -> list[str]:
+    def _items(self) -> tuple[str, list[str]]:
+        """What M weighs, and what each of its items is called."""
         match self.m.kind:
             case "spatial":
-                return [f"{i // 6 + 1}, {i % 6 + 1}" for i in range(36)]
+                places = [f"row {i // 6 + 1}, column {i % 6 + 1} of 6 × 6" for i in range(36)]
+                return "6 × 6 places", places
             case "temporal":
-                return [str(back) for back in range(1, self.m.memory + 1)]
-        return [*(f"z{i}" for i in range(self.v.z_size)), "steer", "gas", "brake"]
+                return "steps back", [f"h(t−{back})" for back in range(1, self.m.memory + 1)]
+        names = [*(f"z{i}" for i in range(self.v.z_size)), "steer", "gas", "brake"]
+        return "entries of [z, a]", names
 
     def still(self):
         weights, last = self.weights, len(self.weights) - 1

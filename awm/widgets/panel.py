@@ -100,7 +100,7 @@ class Panel(ipywidgets.VBox):
         self.play = play(self.frame)
         self._set_range()
         with self.held():  # past the first second, in which the camera still zooms in
-            self.frame.value = min(60, self.frame.max // 2)
+            self.frame.value = self.play.value = min(60, self.frame.max // 2)
         row = ipywidgets.HBox([self.frame, self.play])
         self.chooser = ipywidgets.VBox([self.rollout, row])
 
@@ -174,18 +174,18 @@ class Panel(ipywidgets.VBox):
         return {**bundle, "text/plain": words, kind: shown}, {kind: {**metadata, "alt": words}}
 
 
-class Notice(ipywidgets.VBox):
+class Notice(ipywidgets.HTML):
     """What is missing, and what to run, in the place of a widget."""
 
     def __init__(self, message: str):
         self.message = message
         style = "border-left: 4px solid #d55e00; padding: .6em 1em; background: #fdf3ec"
-        self._html = f'<div role="note" style="{style}; color: {INK}">{html.escape(message)}</div>'
-        super().__init__([ipywidgets.HTML(self._html)])
+        text = html.escape(message)
+        super().__init__(f'<div role="note" style="{style}; color: {INK}">{text}</div>')
 
     def _repr_mimebundle_(self, **options) -> Any:
         bundle: Any = super()._repr_mimebundle_(**options)
-        return {**bundle, "text/plain": self.message, "text/html": self._html}
+        return {**bundle, "text/plain": self.message, "text/html": self.value}
 
 
 def or_notice(make: Callable) -> Callable:

@@ -167,10 +167,12 @@ def test_the_inspector_answers_in_voila(browser, voila, tmp_path):
         panel.get_by_role("button", name=name, exact=True).click()
 
     expect(picture).to_have_count(1)
+    expect(panel.get_by_text("frame 24 of 48")).to_be_visible()
     with changes(picture):
         step(1)  # the frame
-    with changes(picture):
+    with changes(panel.get_by_text("return so far")):
         step(0)  # the rollout
+    expect(panel.get_by_text("frame 25 of 48")).to_be_visible()
     screenshot(page, "rollouts")
 
     open_tab("reconstructions")

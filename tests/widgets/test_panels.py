@@ -86,7 +86,7 @@ class TestWhatIsMissing:
         ws = synthetic.workspace(workspace, kinds=["plain"], agents=())
         player = widgets.dream_player(ws, Memory("spatial", 1))
         assert player.memory.value == PLAIN
-        notes = [note.value for note in player.children[6:]]
+        notes = [note.value for note in player.children[5:]]
         assert len(notes) == 4 and any("--kind spatial --seed 1" in note for note in notes)
         notice = widgets.attention_viewer(ws)
         assert isinstance(notice, widgets.Notice) and "--kind temporal" in notice.message
