@@ -17,36 +17,43 @@ import numpy as np
 import torch
 from timing import keep, rates, table
 
-from awm import config, mdn_rnn, rollout, vae, weights
-from awm.controller import act
-from awm.rollout import Job
-from awm.sim import physics, raster
-from awm.sim.reference import ReferenceCarRacing
+from awm import stages
+from awm.ids import ATTENTIONS, PLAIN, Memory
+from awm.models.controller import act
+from awm.models.vae import VAE, to_input
+from awm.racing import physics, raster
+from awm.racing.reference import ReferenceCarRacing
+from awm.store import Workspace
+from awm.training import mdn_rnn, vae
+from awm.worlds import lanes as driving
+from awm.worlds.crew import Crew, Track, crew
+from awm.worlds.lanes import Job
+from awm.worlds.track import Perception
 
-PROFILE = config.get_profile("paper")
+MEMORIES = (PLAIN, *map(Memory, ATTENTIONS))
 NAIVE_STEPS = 60
 LANES = (8, 16, 32, 64)
+CANDIDATES = 64
 
 
-def prepare() -> np.ndarray:
-    """Untrained V and Ms, where workers will look for them, and layers that keep on driving."""
+def prepare(ws: Workspace) -> np.ndarray:
+    """Untrained V and Ms in a workspace, and layers that keep on driving."""
     torch.manual_seed(0)
-    weights.save(vae.path_of(PROFILE), vae.VAE().state_dict(), {})
-    for model in config.ATTENTIONS:
-        m = mdn_rnn.build(PROFILE, model)
-        weights.save(mdn_rnn.path_of(PROFILE, model), m.state_dict(), {})
-    layers = np.random.default_rng(0).normal(size=(64, 3, 289)).astype(np.float32) * 0.02
+    ws.save(stages.vae(ws.profile), VAE().state_dict())
+    for memory in MEMORIES:
+        ws.save(stages.mdn_rnn(ws.profile, memory), mdn_rnn.build(ws.profile, memory).state_dict())
+    rng = np.random.default_rng(0)
+    layers = rng.normal(size=(CANDIDATES, 3, 289)).astype(np.float32) * 0.02
     layers[:, 1, -1] = -2  # a little gas
     layers[:, 2, -1] = -1  # no brake
     return layers
 
 
-def ours(pool, layers: np.ndarray, model: str, profile=PROFILE, workers: int | None = None):
+def ours(hands: Crew, ws: Workspace, layers: np.ndarray, memory=PLAIN, workers: int | None = None):
     jobs = [Job(i, seed, patience=60) for i in range(len(layers)) for seed in (1, 2)]
 
     def run() -> int:
-        workers_ = workers or os.cpu_count()
-        outcomes = rollout.drive(pool, profile, model, layers, jobs, tasks=workers_)
+        outcomes = hands.drive(Track.of(ws, memory), layers, jobs, tasks=workers or hands.size)
         return sum(o.length for o in outcomes)
 
     return run
@@ -71,27 +78,27 @@ def timed(owner, name: str, spent: dict[str, float], label: str):
         setattr(owner, name, original)
 
 
-def where_time_goes(layers: np.ndarray, model: str) -> dict[str, float]:
+def where_time_goes(ws: Workspace, layers: np.ndarray, memory: Memory) -> dict[str, float]:
     """Microseconds of one core that a step costs, by part."""
     jobs = [Job(i, 1, patience=60) for i in range(len(layers))]
     spent: dict[str, float] = {}
-    rollout.drive_jobs(PROFILE, model, layers, jobs[:1])  # loads the models
+    world = Track.of(ws, memory).open()
     with (
-        timed(vae.VAE, "encode", spent, "V: encode"),
-        timed(rollout.WorldModel, "advance", spent, "M: step"),
-        timed(rollout, "act", spent, "C: act"),
+        timed(VAE, "encode", spent, "V: encode"),
+        timed(Perception, "advance", spent, "M: step"),
+        timed(driving, "act", spent, "C: act"),
         timed(raster, "draw", spent, "simulator: draw"),
         timed(physics, "step", spent, "simulator: physics"),
     ):
         started = time.perf_counter()
-        steps = sum(o.length for o in rollout.drive_jobs(PROFILE, model, layers, jobs))
+        steps = sum(o.length for o in driving.drive(world, layers, jobs))
         total = time.perf_counter() - started
     spent["Python between them"] = total - sum(spent.values())
     return {label: 1e6 * seconds / steps for label, seconds in spent.items()}
 
 
-def naive(layers: np.ndarray):
-    v, m, env = vae.load(PROFILE), mdn_rnn.load(PROFILE), ReferenceCarRacing()
+def naive(ws: Workspace, layers: np.ndarray):
+    v, m, env = vae.load(ws), mdn_rnn.load(ws), ReferenceCarRacing()
     layer = torch.from_numpy(layers[:1])
 
     @torch.inference_mode()
@@ -99,7 +106,7 @@ def naive(layers: np.ndarray):
         frame, _ = env.reset(seed=0)
         state = m.initial_state(1)
         for _step in range(NAIVE_STEPS):
-            z, _ = v.encode(vae.to_input(frame[None]))
+            z, _ = v.encode(to_input(frame[None]))
             action = act(layer, torch.cat([z, state.h], dim=1))
             state, _ = m.step(z, action, state)
             frame, *_ = env.step(action[0].numpy())
@@ -108,26 +115,31 @@ def naive(layers: np.ndarray):
     return run
 
 
+def with_lanes(ws: Workspace, lanes: int) -> Workspace:
+    evolution = replace(ws.profile.evolution, lanes=lanes)
+    return replace(ws, profile=replace(ws.profile, evolution=evolution))
+
+
 def main() -> None:
-    # Here and not above: workers import this file too, and must look where we write.
-    os.environ["AWM_ROOT"] = tempfile.mkdtemp(prefix="awm-benchmark-")
-    layers = prepare()
-    with rollout.workers() as pool:
-        contenders = {f"attention {m}": ours(pool, layers, m) for m in config.ATTENTIONS}
-        contenders["one environment, batches of one"] = naive(layers)
+    alone = "one environment, batches of one"
+    with tempfile.TemporaryDirectory(prefix="awm-benchmark-") as folder, crew() as hands:
+        ws = Workspace.open("paper", folder)
+        layers = prepare(ws)
+        contenders = {memory.label: ours(hands, ws, layers, memory) for memory in MEMORIES}
+        contenders[alone] = naive(ws, layers)
         found = rates(contenders, rounds=3)
-        peers = table("Closed loop, all cores", "steps/s", found, "one environment, batches of one")
+        peers = table("Closed loop, all cores", "steps/s", found, alone)
         sweep = {
-            (lanes, workers): ours(pool, layers, "none", replace(PROFILE, lanes=lanes), workers)
-            for workers in range(1, os.cpu_count() + 1)
+            (lanes, workers): ours(hands, with_lanes(ws, lanes), layers, workers=workers)
+            for workers in range(1, (os.cpu_count() or 1) + 1)
             for lanes in LANES
         }
         found = rates(sweep, rounds=1)
+        parts = {memory.kind: where_time_goes(ws, layers, memory) for memory in MEMORIES}
     named = {f"{lanes} lanes, {workers} workers": rate for (lanes, workers), rate in found.items()}
     scaling = table("Closed loop, plain M, by lanes and workers", "steps/s", named)
-    parts = {model: where_time_goes(layers, model) for model in config.ATTENTIONS}
-    for model, costs in parts.items():
-        table(f"Where a step's time goes, attention {model}", "µs", costs)
+    for kind, costs in parts.items():
+        table(f"Where a step's time goes, {Memory(kind).label}", "µs", costs)
     points = [[lanes, workers, rate] for (lanes, workers), rate in found.items()]
     keep("closed_loop", peers, scaling, sweep=points, parts=parts)
 

@@ -4,7 +4,6 @@ python benchmarks/collection.py
 """
 
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -16,14 +15,16 @@ EPISODES = (12, 120)
 
 #: Run in a process of its own, so that the peak of its memory is its own.
 CHILD = """
-import json, os, resource, sys, time
-from dataclasses import replace
-from awm import config, dataset
+import json, resource, sys, time
+from awm.config import PRESETS
+from awm.data.rollouts import collect
+from awm.store import Workspace
 
 if __name__ == "__main__":
-    profile = replace(config.get_profile("paper"), rollouts=int(sys.argv[1]))
+    profile = PRESETS["paper"].but("benchmark", data__rollouts=int(sys.argv[1]))
+    ws = Workspace.open(profile, sys.argv[2])
     started = time.perf_counter()
-    rollouts = dataset.collect(profile)
+    rollouts = collect(ws)
     seconds = time.perf_counter() - started
     everyone = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
     peak = max(resource.getrusage(who).ru_maxrss for who in everyone)
@@ -37,8 +38,7 @@ def collect(episodes: int) -> dict:
         script = Path(folder) / "child.py"
         script.write_text(CHILD)
         done = subprocess.run(
-            [sys.executable, str(script), str(episodes)],
-            env={**os.environ, "AWM_ROOT": folder},
+            [sys.executable, str(script), str(episodes), folder],
             capture_output=True, text=True, check=True,
         )  # fmt: skip
     return json.loads(done.stdout.splitlines()[-1])

@@ -5,45 +5,49 @@ One process a core, each with its lanes in one batch, against a dream of one lan
     python benchmarks/dreaming.py
 """
 
-import os
-
 import numpy as np
 import torch
 from timing import keep, rates, table
 
-from awm import config, dream, map_head, mdn_rnn, rollout, vae
-from awm.rollout import Job
+from awm.ids import ATTENTIONS, Memory
+from awm.models.controller import act
+from awm.models.feature_map import FeatureMapHead
+from awm.models.mdn_rnn import MDNRNN
+from awm.models.vae import VAE
+from awm.worlds import dream
+from awm.worlds.crew import Crew, crew
+from awm.worlds.dream import DreamSource, DreamWorld
+from awm.worlds.lanes import Job, drive
 
-STEPS = {"spatial, frames": 4}  # decodes and encodes a frame at every step
-KINDS = (*config.ATTENTIONS, *STEPS)
+KINDS = ("plain", *ATTENTIONS)
 LAYERS = np.random.default_rng(0).normal(size=(64, 3, 289)).astype(np.float32) * 0.1
+STEPS = 150
+FRAME_STEPS = 4  # where each step decodes and encodes a frame
 
 
-def world(kind: str) -> dream.World:
+def source(kind: str, frames: bool = False) -> DreamSource:
     """An untrained world model whose dreams do not end: as much work as a trained one.
 
-    `kind` is an attention; "spatial, frames" looks at the frames that V draws, not through a head.
+    With `frames` it looks at the frames that V draws, not through a head.
     """
     torch.manual_seed(0)
-    attention, _, frames = kind.partition(", ")
-    m = mdn_rnn.MDNRNN(attention).eval().requires_grad_(False)
+    m = MDNRNN(kind).eval().requires_grad_(False)
     m.head.bias[-1] = -20.0
-    v, head = vae.VAE(), None if frames else map_head.MapHead(32)
-    for module in (v, head) if head else (v,):
-        module.eval().requires_grad_(False)
-    return dream.World(v, m, torch.randn(16, 32), head)
+    v, head = VAE().requires_grad_(False), FeatureMapHead(32, 128).requires_grad_(False)
+    return DreamSource(v, m, torch.randn(16, 32), None if frames else head)
 
 
-def work(kind: str, lanes: int, steps: int) -> int:
-    jobs = [Job(i % len(LAYERS), i) for i in range(lanes)]
-    return sum(o.length for o in dream.dream_jobs(world(kind), LAYERS, jobs, steps=steps))
+def work(kind: str, frames: bool, steps: int) -> int:
+    # A dream has no tiles: patience is how long it lasts.
+    jobs = [Job(i % len(LAYERS), i, patience=steps) for i in range(dream.LANES)]
+    return sum(o.length for o in drive(DreamWorld(source(kind, frames)), LAYERS, jobs))
 
 
-def dreaming(pool, kind: str):
-    steps = STEPS.get(kind, 150)
+def dreaming(hands: Crew, kind: str, frames: bool = False):
+    steps = FRAME_STEPS if frames else STEPS
 
     def run() -> int:
-        tasks = [pool.submit(work, kind, dream.LANES, steps) for _ in range(os.cpu_count())]
+        tasks = [hands.executor.submit(work, kind, frames, steps) for _ in range(hands.size)]
         return sum(task.result() for task in tasks)
 
     return run
@@ -51,24 +55,23 @@ def dreaming(pool, kind: str):
 
 def alone():
     """One lane, as most re-implementations dream."""
-    sole = dream.Dream(world("none"), 1)
+    sole = DreamWorld(source("plain"), lanes=1)
     sole.begin(0, 0)
     layer = torch.from_numpy(LAYERS[:1])
 
+    @torch.inference_mode()
     def run() -> int:
-        from awm.controller import act
-
-        with torch.inference_mode():
-            for _step in range(300):
-                sole.step(act(layer, sole.inputs))
-        return 300
+        for _step in range(2 * STEPS):
+            sole.step(act(layer, sole.observe()))
+        return 2 * STEPS
 
     return run
 
 
 def main() -> None:
-    with rollout.workers() as pool:
-        contenders = {f"attention {kind}": dreaming(pool, kind) for kind in KINDS}
+    with crew() as hands:
+        contenders = {Memory(kind).label: dreaming(hands, kind) for kind in KINDS}
+        contenders["M, spatial attention to frames"] = dreaming(hands, "spatial", frames=True)
         contenders["one lane, plain M"] = alone()
         found = rates(contenders, rounds=3)
     keep("dreaming", table("Dream, all cores", "steps/s", found, "one lane, plain M"))

@@ -3,12 +3,15 @@
 python benchmarks/page.py
 """
 
+import base64
 import html
 
 from timing import RESULTS
 
-from awm import config, figures, markup, provenance
-from awm.figures.theme import FAINT, model_color, model_label
+from awm import figures, store
+from awm.figures.theme import FAINT, model_color
+from awm.ids import Memory
+from awm.store import Workspace
 
 ORDER = ("simulator", "closed_loop", "dreaming", "training", "collection")
 
@@ -52,7 +55,7 @@ def rows(table: dict) -> str:
     return f"<table><caption>{html.escape(table['title'])}</caption>{''.join(lines)}</table>"
 
 
-def scaling(points: list) -> figures.figure:
+def scaling(points: list) -> figures.theme.Canvas:
     """Steps a second against lanes, a line for each number of workers."""
     fig = figures.figure(2.8)
     axes = fig.subplots()
@@ -68,19 +71,18 @@ def scaling(points: list) -> figures.figure:
     return fig
 
 
-def step_costs(parts: dict) -> figures.figure:
+def step_costs(parts: dict) -> figures.theme.Canvas:
     """A stacked bar for each model: microseconds of a core that a step costs."""
     fig = figures.figure(2.6)
     axes = fig.subplots()
     names = list(next(iter(parts.values())))
-    hues = dict(zip(names, ("V", "none", "feature", "spatial", "temporal", None), strict=False))
+    hues = dict(zip(names, ("V", "plain", "feature", "spatial", "temporal", None), strict=False))
     left = [0.0] * len(parts)
     for name in names:
         widths = [costs[name] for costs in parts.values()]
         color = model_color(hues[name]) if hues[name] else FAINT
-        axes.barh(
-            [model_label(model) for model in parts], widths, left=left, label=name, color=color
-        )
+        labels = [Memory(kind).label for kind in parts]
+        axes.barh(labels, widths, left=left, label=name, color=color)
         left = [a + b for a, b in zip(left, widths, strict=True)]
     axes.invert_yaxis()
     axes.set(xlabel="microseconds of one core a step")
@@ -88,37 +90,28 @@ def step_costs(parts: dict) -> figures.figure:
     return fig
 
 
-def picture(fig, name: str, caption: str) -> str:
-    path = figures.save(fig, name, caption)
+def picture(ws: Workspace, fig, name: str) -> str:
+    data = base64.b64encode(figures.save(ws.images, fig, name).read_bytes()).decode()
+    words = figures.captions(ws.images)[name]
     return (
-        f'<figure><img src="{markup.data_uri(path)}" alt="{html.escape(caption)}">'
-        f"<figcaption>{html.escape(caption)}</figcaption></figure>"
+        f'<figure><img src="data:image/png;base64,{data}" alt="{html.escape(words["alt"])}">'
+        f"<figcaption>{html.escape(words['caption'])}</figcaption></figure>"
     )
 
 
 def main() -> None:
-    body = []
+    ws, body = Workspace.open(), []
     for name in ORDER:
         path = RESULTS / f"{name}.json"
         if not path.exists():
             print(f"no result of {name}.py yet: it is left out")
             continue
-        found = provenance.read_json(path)
+        found = store.read_json(path)
         body.append(f"<h2>{name.replace('_', ' ').capitalize()}</h2><p>{WORDS[name]}</p>")
         body += [rows(table) for table in found["tables"]]
         if name == "closed_loop":
-            body.append(
-                picture(
-                    scaling(found["sweep"]), "benchmark_scaling",
-                    "Closed-loop steps a second with plain M against the number of lanes.",
-                )
-            )  # fmt: skip
-            body.append(
-                picture(
-                    step_costs(found["parts"]), "benchmark_step",
-                    "Where the time of a step goes, for each M.",
-                )
-            )  # fmt: skip
+            body.append(picture(ws, scaling(found["sweep"]), "benchmark_scaling"))
+            body.append(picture(ws, step_costs(found["parts"]), "benchmark_step"))
         body.append(
             f"<p class='from'>benchmarks/{name}.py on {html.escape(found['machine'])}, "
             f"{found['cpu_count']} cores, {found['date'][:10]}, commit "
@@ -133,8 +126,8 @@ def main() -> None:
         "<h1>Benchmarks</h1><p>Every contender of a table ran in turn in one process tree, so the "
         f"ratios hold where the absolute numbers may not.</p>{''.join(body)}</main></body></html>\n"
     )
-    target = config.report_dir() / "benchmarks.html"
-    with provenance.atomic(target) as temporary:
+    target = ws.report / "benchmarks.html"
+    with store.atomic(target) as temporary:
         temporary.write_text(page, encoding="utf-8")
     print(target)
 

@@ -10,9 +10,9 @@ import gymnasium
 import numpy as np
 from timing import keep, rates, table
 
-import awm
-from awm.drivers import ScriptedDriver
-from awm.sim.car_racing import FastCarRacing
+import awm  # noqa: F401  registers the environments
+from awm.data.drivers import ScriptedDriver
+from awm.racing.car_racing import FastCarRacing
 
 ENVPOOL_STEPS = 300
 STEPS = {"awm/CarRacing-v3": 3000, "awm/CarRacingReference-v3": 60, "CarRacing-v3": 60}
@@ -63,7 +63,6 @@ def stepping_envpool(taken: list[np.ndarray]):
 
 
 def main() -> None:
-    awm.register_environments()
     taken = actions(600, seed=1)
     contenders = {name: stepping(name, taken, seed=1) for name in STEPS}
     peer = stepping_envpool(taken)

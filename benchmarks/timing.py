@@ -9,7 +9,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
-from awm import provenance
+from awm import store
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -45,7 +45,7 @@ def keep(name: str, *tables: dict, **extra) -> None:
         "tables": list(tables),
         **extra,
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        **provenance.machine(),
-        **provenance.commit(),
+        **store.machine(),
+        **store.commit(),
     }
-    provenance.write_json(RESULTS / f"{name}.json", record)
+    store.write_json(RESULTS / f"{name}.json", record)

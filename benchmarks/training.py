@@ -7,7 +7,13 @@ import torch
 from timing import keep, rates, table
 from torch.nn import functional as F
 
-from awm import config, mdn_rnn, vae
+from awm.config import PRESETS
+from awm.ids import ATTENTIONS, PLAIN, Memory
+from awm.models import vae
+from awm.models.mdn_rnn import MDNRNN
+from awm.training.sequences import Sequences, losses
+
+FREE_NATS = PRESETS["paper"].vae.free_nats
 
 
 class PlainVAE(vae.VAE):
@@ -32,9 +38,8 @@ def training_v(kind, batch: int = 64):
 
     def run() -> int:
         for _update in range(3):
-            loss, _, _ = vae.loss_terms(v, x)
             optimizer.zero_grad()
-            loss.backward()
+            vae.losses(v, x, FREE_NATS)["loss"].backward()
             optimizer.step()
         return 3 * batch
 
@@ -42,17 +47,17 @@ def training_v(kind, batch: int = 64):
 
 
 def training_m(kind: str, batch: int = 40, length: int = 128):
-    m = mdn_rnn.MDNRNN(kind)
+    m = MDNRNN(kind)
     maps = torch.rand(batch, length, *vae.VAE.map_shape) if m.needs_map else None
     zeros = torch.zeros(batch, length)
-    data = mdn_rnn.Sequences(
+    data = Sequences(
         torch.randn(batch, length + 1, 32), torch.rand(batch, length, 3), zeros, zeros, maps,
         torch.ones(batch, length),
     )  # fmt: skip
     optimizer = torch.optim.Adam(m.parameters())
 
     def run() -> int:
-        loss = mdn_rnn.losses(m, data)["nll"].sum() / data.mask.sum()
+        loss = losses(m, data)["nll"].sum() / data.mask.sum()
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -65,9 +70,9 @@ def main() -> None:
     contenders = {"V, as here": training_v(vae.VAE), "V, PyTorch's layers": training_v(PlainVAE)}
     found = rates(contenders, rounds=3)
     v = table("Training V, batches of 64, all cores", "frames/s", found, "V, PyTorch's layers")
-    contenders = {f"M, attention {kind}": training_m(kind) for kind in config.ATTENTIONS}
+    contenders = {Memory(kind).label: training_m(kind) for kind in ("plain", *ATTENTIONS)}
     found = rates(contenders, rounds=3)
-    m = table("Training M, batches of 40 × 128, all cores", "steps/s", found, "M, attention none")
+    m = table("Training M, batches of 40 × 128, all cores", "steps/s", found, PLAIN.label)
     keep("training", v, m)
 
 
