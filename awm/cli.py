@@ -181,11 +181,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return app(arguments, standalone_mode=False) or 0
     except typer.Exit as end:
         return end.exit_code
-    except typer.Abort:
-        return 130
     except AwmError as error:
         print(f"error: {error}", file=sys.stderr)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, typer.Abort):  # which typer makes of it
         print(
             "\ninterrupted. What is finished is kept: the same command goes on where this one "
             "stopped.",
@@ -195,7 +193,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Exception as error:
         if not hasattr(error, "format_message"):  # click's own, of a wrong option
             raise
-        print(f"error: {error.format_message()}", file=sys.stderr)
+        said = error.format_message()
+        print(said if said.startswith("Usage: ") else f"error: {said}", file=sys.stderr)
     return 2
 
 

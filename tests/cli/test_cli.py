@@ -1,0 +1,289 @@
+"""The command line: help, what is handed to the stages, and errors in one sentence."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from awm import cli
+from awm.config import PRESETS
+from awm.errors import AwmError
+from awm.ids import PLAIN, Agent, Memory
+from awm.store import Workspace
+
+#: Each command with the arguments that it needs.
+COMMANDS = [
+    ("report",),
+    ("collect",),
+    ("train", "vae"),
+    ("train", "mdn-rnn"),
+    ("train", "feature-map"),
+    ("evolve", "plain"),
+    ("iterate",),
+    ("evaluate", "plain"),
+    ("publish",),
+]
+
+
+@pytest.fixture
+def stage(monkeypatch):
+    """Replaces a function of awm by one that records how it was called."""
+
+    def replace(name, result=None):
+        calls = []
+
+        def record(*arguments, **keywords):
+            calls.append((*arguments, *keywords.values()))
+            if isinstance(result, BaseException):
+                raise result
+            return result
+
+        monkeypatch.setattr(f"awm.{name}", record)
+        return calls
+
+    return replace
+
+
+def refused(arguments, capsys) -> str:
+    """What a command that must fail says: one line on stderr, and nothing else."""
+    assert cli.main(arguments) == 2
+    shown = capsys.readouterr()
+    assert shown.out == "" and shown.err.startswith("error: ") and shown.err.count("\n") == 1
+    return shown.err
+
+
+# Help
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_every_command_has_help(command, capsys):
+    assert cli.main([*command, "--help"]) == 0
+    assert "--profile" in capsys.readouterr().out
+
+
+def test_help_lists_the_commands(capsys):
+    assert cli.main(["--help"]) == cli.main(["train", "--help"]) == 0
+    shown = capsys.readouterr().out
+    for command in COMMANDS:
+        assert f"\n  {command[0]} " in shown and (command[0] != "train" or command[1] in shown)
+
+
+@pytest.mark.parametrize("arguments", [[], ["train"]], ids=["awm", "awm train"])
+def test_a_command_that_is_left_out_is_answered_with_help(arguments, capsys):
+    assert cli.main(arguments) == 2
+    assert capsys.readouterr().err.startswith("Usage: ")
+
+
+# What is handed on
+
+
+@pytest.mark.parametrize(
+    ("text", "agent"),
+    [
+        ("V", Agent(Memory("V"))),
+        ("spatial-1_track-3", Agent(Memory("spatial", 1), "track", 3)),
+        ("spatial_track_refined", Agent(Memory("spatial")).refined()),
+        ("plain_dream-tau0.5", Agent(found="dream", temperature=0.5)),
+        ("plain-round3_dream_track", Agent(Memory("plain", round=3), "dream").on_track()),
+    ],
+)
+def test_an_agents_name_says_which_search_to_run(text, agent, stage):
+    calls = stage("evolution.search.evolve")
+    assert cli.main(["evolve", text, "--profile", "smoke", "--workers", "2"]) == 0
+    assert calls == [(Workspace.open("smoke"), agent, 2, None)]
+
+
+def test_a_cluster_is_handed_on(stage):
+    calls = stage("evolution.search.evolve")
+    cli.main(["evolve", "plain", "--profile", "smoke", "--cluster", "tcp://host:8786"])
+    assert calls[0][2:] == (None, "tcp://host:8786")
+
+
+def test_models_are_trained_by_kind_and_seed(stage):
+    ws = Workspace.open("smoke")
+    trained = stage("training.mdn_rnn.train")
+    for options in ([], ["--kind", "spatial"], ["--kind", "untrained", "--seed", "2"]):
+        assert cli.main(["train", "mdn-rnn", "--profile", "smoke", *options]) == 0
+    assert trained == [(ws, PLAIN), (ws, Memory("spatial")), (ws, Memory("untrained", 2))]
+    for name, module in (("vae", "vae"), ("feature-map", "feature_map")):
+        calls = stage(f"training.{module}.train")
+        assert cli.main(["train", name, "--profile", "smoke"]) == 0 and calls == [(ws,)]
+
+
+def test_collect_tells_how_many_episodes_there_are(stage, capsys):
+    calls = stage("data.rollouts.collect", result=[1, 2, 3])
+    assert cli.main(["collect", "--profile", "smoke", "--workers", "2"]) == 0
+    assert calls == [(Workspace.open("smoke"), 2)]
+    assert capsys.readouterr().out == "3 episodes\n"
+
+
+def test_rounds_are_told_line_by_line(stage, capsys):
+    entry = {"round": 1, "real_steps": 12345, "dreamt": 800.4, "real": -3.2}
+    calls = stage("study.rounds.rounds", [entry])
+    assert cli.main(["iterate", "--kind", "temporal", "--profile", "smoke"]) == 0
+    assert calls == [(Workspace.open("smoke"), Memory("temporal"), None)]
+    shown = capsys.readouterr().out
+    assert shown == "round 1: 12,345 real steps recorded, 800 dreamt, -3 on the track\n"
+
+
+@pytest.mark.parametrize("interval", [[700.0, 900.0], None])
+def test_evaluate_prints_what_it_found(stage, capsys, interval):
+    result = {"agent": "spatial_track", "frames": "reference", "episodes": 2, "mean": 810.0}
+    result |= {"std": 10.0, "median": 812.0, "ci95": interval, "finished": 0.5, "over_900": 0.25}
+    calls = stage("study.evaluation.evaluate", {**result, "returns": [800.0, 820.0]})
+    options = ["--episodes", "2", "--frames", "reference", "--seed", "5"]
+    assert cli.main(["evaluate", "spatial", "--profile", "smoke", *options]) == 0
+    spatial = Agent(Memory("spatial"))
+    assert calls == [(Workspace.open("smoke"), spatial, "reference", 2, 5, None)]
+    shown = capsys.readouterr().out
+    for text in ("810", "812", spatial.label):
+        assert text in shown
+    assert ("700" in shown) == (interval is not None)
+
+
+def test_report_hands_its_options_on(stage, capsys):
+    calls = stage("report.notebooks.run", result="report/index.html")
+    options = ["--retrain", "--only", "02,04_attention"]
+    assert cli.main(["report", "--profile", "smoke", *options]) == 0
+    assert calls == [(Workspace.open("smoke"), True, ["02", "04_attention"])]
+    assert capsys.readouterr().out == "report/index.html\n"
+
+
+def test_render_only_runs_no_notebook(stage, capsys):
+    built = stage("report.build.build", result="report/index.html")
+    run = stage("report.notebooks.run")
+    assert cli.main(["report", "--profile", "smoke", "--render-only"]) == 0
+    assert built == [(Workspace.open("smoke"),)]
+    capsys.readouterr()
+    for option in (["--retrain"], ["--only", "02"]):
+        error = refused(["report", "--profile", "smoke", "--render-only", *option], capsys)
+        assert "--render-only" in error
+    assert len(built) == 1 and not run
+
+
+def test_what_was_published_is_listed(stage, capsys):
+    stage("study.publish.publish", ["one.json", "two.json"])
+    assert cli.main(["publish", "--profile", "smoke"]) == 0
+    assert capsys.readouterr().out == "one.json\ntwo.json\n"
+
+
+# Profiles
+
+
+def test_the_default_profile_is_the_committed_study_or_quick(stage, workspace):
+    calls = stage("training.vae.train")
+    cli.main(["train", "vae"])
+    (workspace / "data/pretrained/paper/agents").mkdir(parents=True)
+    cli.main(["train", "vae"])
+    assert [ws.profile.name for (ws,) in calls] == ["quick", "paper"]
+
+
+def test_a_profile_of_ones_own(stage, workspace, capsys):
+    made = ["profile", "mine", "mdn_rnn.hidden_size=32", "evolution.kinds=('V',)"]
+    assert cli.main([*made, "--base", "smoke"]) == 0
+    assert capsys.readouterr().out == f"{workspace / 'data/mine'}\n"
+    calls = stage("training.vae.train")
+    assert cli.main(["train", "vae", "--profile", "mine"]) == 0
+    (((ws),),) = calls
+    expected = PRESETS["smoke"].but("mine", mdn_rnn__hidden_size=32, evolution__kinds=("V",))
+    assert ws.profile == expected
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["mine", "mdn_rnn.hidden_size"], "PATH=VALUE"),
+        (["mine", "mdn_rnn.hidden_size=many"], "of type int"),
+        (["mine", "mdn_rnn.width=3"], "mdn_rnn.width"),
+        (["mine", "seed=1", "--base", "huge"], "smoke, quick, paper"),
+        (["smoke", "seed=1"], "cannot name"),
+        (["pretrained", "seed=1"], "cannot name"),
+        (["../mine", "seed=1"], "cannot name"),
+        (["mine"], "PATH=VALUE"),
+    ],
+)
+def test_a_profile_that_cannot_be_is_refused(arguments, said, workspace, capsys):
+    assert said in refused(["profile", *arguments], capsys)
+    assert not list(workspace.iterdir()), "nothing was written"
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+@pytest.mark.parametrize("profile", ["huge", "", "../smoke", "/tmp"])
+def test_an_unknown_profile_is_named_with_the_known_ones(command, profile, workspace, capsys):
+    error = refused([*command, "--profile", profile], capsys)
+    assert repr(profile) in error and "smoke, quick, paper" in error
+    assert not list(workspace.iterdir())
+
+
+# Mistakes
+
+EVIL = ("../../../evil", "plain/../../evil", "/tmp/evil", "..", "plain_track/../evil", "a\0b", "")
+
+
+@pytest.mark.parametrize("command", ["evolve", "evaluate"])
+@pytest.mark.parametrize("agent", EVIL)
+def test_an_agent_cannot_leave_its_folder(command, agent, workspace, stage, capsys):
+    called = stage("evolution.search.evolve") or stage("study.evaluation.evaluate")
+    assert "Write, for example," in refused([command, agent, "--profile", "smoke"], capsys)
+    assert not called and not list(workspace.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["train", "mdn-rnn", "--kind", "clairvoyant"], "untrained, plain, wide, feature"),
+        (["train", "mdn-rnn", "--kind", "V"], "Choose a kind of M"),
+        (["train", "mdn-rnn", "--kind", "../plain"], "no model"),
+        (["train", "mdn-rnn", "--seed", "-1"], "--seed"),
+        (["iterate", "--kind", "V"], "needs an M"),
+        (["iterate", "--kind", "none"], "no model"),
+        (["evolve", "none_track"], "no model"),
+        (["evolve", "plain_refined"], "Refine an agent"),
+        (["evolve", "V_dream"], "dream needs an M"),
+        (["evolve", "plain_dream-tau0"], "temperature"),
+        (["evolve", "plain_track-tau0.5"], "temperature"),
+        (["evolve", "plain_walk"], "track, dream or refined"),
+        (["evolve"], "AGENT"),
+        (["evaluate", "plain", "--frames", "blurred"], "fast, reference"),
+        (["evaluate", "plain", "--episodes", "0"], "--episodes"),
+        (["evaluate", "plain", "--seed", "-1"], "--seed"),
+        (["collect", "--workers", "two"], "--workers"),
+        (["collect", "--workers", "0"], "--workers"),
+        (["collect", "--speed", "9"], "--speed"),
+        (["fly"], "fly"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_mistakes_are_said_in_one_sentence(arguments, said, capsys):
+    assert said in refused(arguments, capsys)
+
+
+@pytest.mark.parametrize("command", COMMANDS[2:-1], ids=" ".join)
+def test_what_is_missing_is_said_with_the_command_that_makes_it(command, capsys):
+    error = refused([*command, "--profile", "smoke"], capsys)
+    assert "Run `awm " in error and "--profile smoke`" in error
+
+
+def test_errors_of_stages_have_no_traceback(stage, capsys):
+    stage("training.vae.train", AwmError("There are no rollouts. Run `awm collect`."))
+    error = refused(["train", "vae", "--profile", "smoke"], capsys)
+    assert error == "error: There are no rollouts. Run `awm collect`.\n"
+
+
+def test_an_interrupt_says_that_the_run_goes_on(stage, capsys):
+    stage("training.vae.train", KeyboardInterrupt())
+    assert cli.main(["train", "vae", "--profile", "smoke"]) == 130
+    assert "goes on where this one stopped" in capsys.readouterr().err
+
+
+def test_a_fault_of_ours_is_not_hidden(stage):
+    stage("training.vae.train", ZeroDivisionError())
+    with pytest.raises(ZeroDivisionError):
+        cli.main(["train", "vae", "--profile", "smoke"])
+
+
+def test_the_shell_sees_the_exit_status(workspace):
+    command = [sys.executable, "-m", "awm.cli", "evolve", "../../../evil"]
+    ended = subprocess.run(command, capture_output=True, text=True, env={**os.environ})
+    assert ended.returncode == 2 and "Traceback" not in ended.stderr
