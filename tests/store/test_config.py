@@ -201,7 +201,7 @@ AGENTS = WITH_M - {"M", "M of a round"} | {"V's agent"}
         ({"test__episodes": 9}, set()),
         ({}, set()),  # a name decides nothing
     ],
-    ids=str,
+    ids=lambda value: str(value) if isinstance(value, dict) else "",
 )
 def test_a_value_is_in_the_keys_of_what_it_decides(change, changed):
     mine = SMOKE.but("mine", **change)

@@ -44,7 +44,7 @@ def test_names_of_results_are_their_own(smoke):
         ({"vae__updates": 3}, {"rollouts.zarr"}, {"vae.safetensors", "mdn_rnn/plain.safetensors"}),
         ({"data__steps": 32}, set(), {"rollouts.zarr", "vae.safetensors"}),
     ],
-    ids=str,
+    ids=lambda value: str(value) if isinstance(value, dict) else "",
 )
 def test_a_profile_of_ones_own_takes_over_what_it_would_make_the_same_way(
     change, given, not_given, smoke_copy
