@@ -178,24 +178,25 @@ def publish(profile: Profile = None) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; returns the exit status: 0, 2 after an error, 130 after Ctrl-C."""
     try:
-        return app(arguments, standalone_mode=False) or 0
-    except typer.Exit as end:
-        return end.exit_code
+        status = app(arguments, standalone_mode=False) or 0
     except AwmError as error:
         print(f"error: {error}", file=sys.stderr)
-    except (KeyboardInterrupt, typer.Abort):  # which typer makes of it
-        print(
-            "\ninterrupted. What is finished is kept: the same command goes on where this one "
-            "stopped.",
-            file=sys.stderr,
-        )
-        return 130
+        return 2
+    except (KeyboardInterrupt, typer.Abort):
+        status = 130  # as newer versions of typer return
     except Exception as error:
         if not hasattr(error, "format_message"):  # click's own, of a wrong option
             raise
         said = error.format_message()
         print(said if said.startswith("Usage: ") else f"error: {said}", file=sys.stderr)
-    return 2
+        return 2
+    if status == 130:
+        print(
+            "\ninterrupted. What is finished is kept: the same command goes on where this one "
+            "stopped.",
+            file=sys.stderr,
+        )
+    return status
 
 
 if __name__ == "__main__":
