@@ -10,7 +10,7 @@ from awm import figures
 from awm.data.rollouts import open_rollouts
 from awm.models.vae import to_frames
 from awm.training import vae
-from awm.widgets.panel import Panel, Picture, button, in_a_row, or_notice
+from awm.widgets.panel import Panel, Picture, in_a_row, or_notice
 
 #: How far sliders reach, in standard deviations of the prior, unless a frame asks for more.
 REACH = 4.0
@@ -43,22 +43,23 @@ class LatentExplorer(Panel):
         self.strip = Picture(width=64 * len(_TRAVERSAL))
         self.sliders = [self._slider(dim) for dim in range(self.v.z_size)]
         tip = "z is what V's encoder makes of the frame"
-        self.from_frame = button("from this frame", tip, self._from_frame)
-        self.random_dream = button("random dream", "z ~ N(0, I)", self._random)
-        self.zero = button("zero", "the prior's mean", lambda: self.show(0 * self.z))
+        self.from_frame = self.button("from this frame", tip, self._from_frame)
+        self.random_dream = self.button("random dream", "z ~ N(0, I)", self._random)
+        self.zero = self.button("zero", "the prior's mean", lambda: self.show(0 * self.z))
         buttons, pictures = [self.random_dream, self.zero], [self.decoded, self.strip]
         if rollouts := self.optional(open_rollouts):
             self.choose(rollouts)
             buttons, pictures = [self.from_frame, *buttons], [self.original, *pictures]
-            self.chosen()
-            self._from_frame()
+            self.attempt(self.chosen)
+            self.attempt(self._from_frame)
         columns = {"grid_template_columns": "repeat(auto-fill, minmax(230px, 1fr))"}
         grid = ipywidgets.GridBox([self.sliders[dim] for dim in self.order], layout=columns)
-        above = [self.chooser] if rollouts else []
+        above = [self.chooser, self.summary] if rollouts else []
         self.lay_out(*above, in_a_row(*buttons), in_a_row(*pictures), self.traversed, grid)
 
     def chosen(self):
         self.original.draw(self.seen)
+        self.summary.value = self.describe()
 
     def show(self, z: np.ndarray) -> None:
         """Set all latents at once; the picture is drawn once."""
@@ -74,9 +75,7 @@ class LatentExplorer(Panel):
         self.redraw()
 
     def _from_frame(self):
-        with self.computing():
-            z = self.encode(self.seen[None])[0][0].numpy()
-        self.show(z)
+        self.show(self.encode(self.seen[None])[0][0].numpy())
 
     def _random(self):
         self.show(self._rng.standard_normal(len(self.z)))

@@ -15,7 +15,7 @@ from awm.ids import ATTENTIONS, PLAIN, Memory
 from awm.models.mdn_rnn import MDNRNN
 from awm.models.vae import to_frames
 from awm.training import feature_map, mdn_rnn, vae
-from awm.widgets.panel import Panel, Picture, Timeline, button, in_a_row, or_notice, play
+from awm.widgets.panel import Panel, Picture, Timeline, in_a_row, or_notice, play
 from awm.worlds.dream import DreamSource, DreamWorld
 
 #: How many real steps M sees before it dreams, and how many it may then dream.
@@ -43,11 +43,11 @@ class MemoryPanel(Panel):
         if not self._ms:
             raise AwmError(" ".join(self._missing))
         self.memory = self.control(
-            ipywidgets.ToggleButtons, lambda: self.chosen(), layout={}, style={},
+            ipywidgets.ToggleButtons, lambda: self.chosen(), layout={},
+            style={"button_width": "auto"},
             options=[(memory.label, memory) for memory in self._ms],
             value=first if first in self._ms else next(iter(self._ms)),
         )  # fmt: skip
-        self.memory.style.button_width = "auto"
 
     @property
     def m(self) -> MDNRNN:
@@ -82,9 +82,13 @@ class DreamPlayer(MemoryPanel):
         )  # fmt: skip
         self.step = self.control(ipywidgets.IntSlider, max=1, description="step")
         self.playing = play(self.step)
-        self.one_step = button("step", "dream one step", lambda: self._move(self.step.value + 1))
-        self.reset = button("reset", "back to the real frame", lambda: self._move(0))
-        self.again = button("other noise", "the same beginning, another dream", self._other_noise)
+        self.one_step = self.button(
+            "step", "dream one step", lambda: self._move(self.step.value + 1)
+        )
+        self.reset = self.button("reset", "back to the real frame", lambda: self._move(0))
+        self.again = self.button(
+            "other noise", "the same beginning, another dream", self._other_noise
+        )
         self.real, self.dreamt, self.curves = Picture("reality"), Picture("dream"), Timeline()
         self.chosen()
         moves = in_a_row(self.step, self.playing, self.one_step, self.reset, self.again)

@@ -60,10 +60,16 @@ class Panel(ipywidgets.VBox):
             self._missing.append(str(error))
 
     def control(self, kind: type, react: Callable[[], Any] | None = None, **traits):
-        """A control; when its value changes, `react` is called, or all is drawn again."""
+        """A control; when its value changes, `react` is attempted, or all is drawn again."""
         wide = {"layout": {"width": "480px"}, "style": {"description_width": "85px"}}
         made = kind(**wide | traits)
-        made.observe(lambda _: self._held or (react or self.redraw)(), "value")
+        made.observe(lambda _: self._held or self.attempt(react or self._draw), "value")
+        return made
+
+    def button(self, name: str, tip: str, act: Callable[[], Any]) -> ipywidgets.Button:
+        """A button that does something."""
+        made = ipywidgets.Button(description=name, tooltip=tip, layout={"width": "auto"})
+        made.on_click(lambda _: self.attempt(act))
         return made
 
     @contextmanager
@@ -145,13 +151,17 @@ class Panel(ipywidgets.VBox):
             mu, _, maps = (torch.from_numpy(np.concatenate(column)) for column in columns)
         return mu, maps
 
-    def redraw(self) -> None:
-        """Draw what the controls are set to."""
+    def attempt(self, act: Callable[[], Any]) -> None:
+        """Draw, or do something else; what is wrong with that is said in the summary's place."""
         try:
             with self.computing():
-                self._draw()
+                act()
         except AwmError as error:  # such as a damaged episode; the others can still be seen
             self.summary.value = html.escape(str(error))
+
+    def redraw(self) -> None:
+        """Draw what the controls are set to."""
+        self.attempt(self._draw)
 
     def lay_out(self, *rows) -> None:
         """Draw for the first time, and show these widgets."""
@@ -243,13 +253,6 @@ def play(slider: ipywidgets.IntSlider) -> ipywidgets.Play:
     player = ipywidgets.Play(max=slider.max, show_repeat=False, description="play frames")
     ipywidgets.jslink((player, "value"), (slider, "value"))
     return player
-
-
-def button(name: str, tip: str, act: Callable[[], Any]) -> ipywidgets.Button:
-    """A button that does something."""
-    made = ipywidgets.Button(description=name, tooltip=tip, layout={"width": "auto"})
-    made.on_click(lambda _: act())
-    return made
 
 
 def in_a_row(*widgets) -> ipywidgets.HBox:

@@ -78,6 +78,10 @@ class TestReconstructionBrowser:
         assert "rollout 2" in browser.summary.value
         browser.frame.value = 40
         assert "frame 40 of 48" in browser.summary.value
+        explorer = widgets.latent_explorer(synthetic_ws)
+        explorer.rollout.value = damaged
+        explorer.from_frame.click()
+        assert "damaged" in explorer.summary.value
 
 
 class TestRolloutPlayer:
