@@ -233,7 +233,7 @@ def dream_errors(found):
                 axes.fill_between(at, low, high, color=color, alpha=0.15, linewidth=0)
         dashed = axes.plot(at, found["persistence"][kind], "--", color=MUTED)
         # The guess is another in each panel; the colours are the same in all.
-        axes.legend(dashed, [guess], loc="lower right")
+        axes.legend(dashed, [guess], loc="best")
         axes.set(title=title, ylim=(0, None))
     return _finish(fig, 3, xlabel="steps alone")
 

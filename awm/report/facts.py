@@ -181,8 +181,8 @@ def _dream_error(found: Value) -> Value:
         for kind in ("frame", "return"):
             off = {end: found["models"]["plain"][end][kind][at] for end in ("mean", "low", "high")}
             guess, ends = found["persistence"][kind][at], [end.raw for end in off.values()]
-            error = None if None in ends else Estimate(*ends)
-            verdict = error and verdicts.foresight(error, guess.raw)
+            gap = None if None in ends else Estimate(*(end - guess.raw for end in ends))
+            verdict = gap and _said(verdicts.foresight(gap), gap, better="less")
             facts.setdefault(name, {})[kind] = off | {"guess": guess, "verdict": verdict}
     less = found["less"].raw or {}
     for kind in ("frame", "return"):
