@@ -10,7 +10,20 @@ from gymnasium.error import InvalidAction
 
 from awm.errors import AwmError
 from awm.racing import physics, raster, track
-from awm.racing.physics import ANGLE, HULL, NEW_LAP, OMEGA, PHASE, REWARD, SPIN, VISITED, VX, VY, X, Y
+from awm.racing.physics import (
+    ANGLE,
+    HULL,
+    NEW_LAP,
+    OMEGA,
+    PHASE,
+    REWARD,
+    SPIN,
+    VISITED,
+    VX,
+    VY,
+    X,
+    Y,
+)
 from awm.racing.resize import FRAME_SIZE
 
 _DT = 1.0 / car_racing.FPS
