@@ -203,7 +203,7 @@ class AttentionViewer(MemoryPanel):
             self.map.draw([Weights(what, self.weights)], len(self.weights))
             self._drawn = which
         self.map.move(t)
-        spatial, now = self.m.kind == "spatial", self.weights[t]
+        spatial, now = self.m.needs_map, self.weights[t]
         self.lit.layout.display = "" if spatial else "none"
         self.bars.layout.display = "none" if spatial else ""
         if spatial:
@@ -220,26 +220,26 @@ class AttentionViewer(MemoryPanel):
         z, maps = (x[None] for x in self.codes(self.rollout.value, -1))
         actions = torch.from_numpy(np.asarray(self.episode.actions))[None]
         weights = self.m(z, actions, maps if self.m.needs_map else None)[1][0].numpy()
-        return weights[:, ::-1] if self.m.kind == "temporal" else weights
+        return weights[:, ::-1] if self.m.looks_at == "past" else weights
 
     def _items(self) -> tuple[str, list[str]]:
         """What M weighs, and what each of its items is called."""
-        match self.m.kind:
-            case "spatial":
+        match self.m.looks_at:
+            case "map":
                 places = [f"row {i // 6 + 1}, column {i % 6 + 1} of 6 × 6" for i in range(36)]
                 return "6 × 6 places", places
-            case "temporal":
+            case "past":
                 return "steps back", [f"h(t−{back})" for back in range(1, self.m.memory + 1)]
         names = [*(f"z{i}" for i in range(self.v.z_size)), "steer", "gas", "brake"]
         return "entries of [z, a]", names
 
     def still(self):
         weights, last = self.weights, len(self.weights) - 1
-        if self.m.kind == "spatial":
+        if self.m.needs_map:
             steps = np.unique(np.linspace(min(10, last), last, 6, dtype=int))
             frames, titles = self.episode.frames[steps], [f"step {step}" for step in steps]
             figure = figures.attention_over_frame(frames, weights[steps].reshape(-1, 6, 6), titles)
-        elif self.m.kind == "feature":
+        elif self.m.looks_at == "entries":
             figure = figures.attention_over_entries(weights, self.v.z_size)
         else:
             figure = figures.attention_over_time(weights[:, ::-1])
