@@ -10,6 +10,7 @@ from pathlib import Path
 
 from awm import store
 from awm.errors import AwmError
+from awm.evolution.search import generations
 from awm.ids import Agent, Memory
 from awm.store import Workspace
 
@@ -34,16 +35,14 @@ def publish(ws: Workspace) -> list[Path]:
         for kind in _KINDS
         for path in ws.own.glob(kind)
         # Neither a run that goes on nor what a killed one left half written.
-        if not path.name.startswith(".") and path.suffix in (".safetensors", ".json", ".jsonl")
+        if not path.name.startswith(".") and path.name != "retraining.json"
+        if path.suffix in (".safetensors", ".json", ".jsonl")
         if path.suffix != ".safetensors" or _kept(ws, path)
     )
     if not found:
         raise AwmError(f"There is nothing in {ws.own} to publish. Train something first.")
     for path in found:
-        if path.suffix == ".safetensors":
-            manifest = store.read_json(path.with_suffix(".json"))
-            if store.sha256_of(path) != manifest.get("content"):
-                raise AwmError(f"{path} is not the file that its manifest describes: it is damaged")
+        _check(path)
     changed = []
     for path in found:
         copy = ws.committed / path.relative_to(ws.own)
@@ -52,6 +51,18 @@ def publish(ws: Workspace) -> list[Path]:
                 shutil.copyfile(path, temporary)
             changed.append(copy)
     return changed
+
+
+def _check(path: Path) -> None:
+    if path.suffix == ".json":
+        store.read_json(path)
+    elif path.suffix == ".jsonl":
+        generations(path)
+    elif store.sha256_of(path) != store.read_json(path.with_suffix(".json")).get("content"):
+        raise AwmError(
+            f"{path} is not the file that its manifest describes: it is damaged. Move both away "
+            "and run its stage again."
+        )
 
 
 def _kept(ws: Workspace, path: Path) -> bool:
