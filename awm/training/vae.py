@@ -32,7 +32,7 @@ def train(ws: Workspace) -> VAE:
     held_out = held_out_frames(rollouts, "validation")
     torch.manual_seed(seed)
     vae = VAE(config.z_size)
-    data = _Batches(rollouts, config.batch, seed)
+    data = FrameBatches(rollouts, config.batch, seed)
 
     def batch(update: int):
         return data[update], torch.Generator().manual_seed(seed + update)
@@ -71,7 +71,7 @@ def validate(vae: VAE, frames: np.ndarray, free_nats: float, seed: int = 0) -> d
     }  # fmt: skip
 
 
-class _Batches:
+class FrameBatches:
     """Shuffled training batches by their number.
 
     Frames are drawn from a pool of episodes that is exchanged bit by bit, so a store larger than

@@ -1,12 +1,13 @@
 """The command line: help, what is handed to the stages, and errors in one sentence."""
 
 import os
+import shutil
 import subprocess
 import sys
 
 import pytest
 
-from awm import cli
+from awm import cli, stages
 from awm.config import PRESETS
 from awm.errors import AwmError
 from awm.ids import PLAIN, Agent, Memory
@@ -188,6 +189,14 @@ def test_a_profile_of_ones_own(stage, workspace, capsys):
     (((ws),),) = calls
     expected = PRESETS["smoke"].but("mine", mdn_rnn__hidden_size=32, evolution__kinds=("V",))
     assert ws.profile == expected
+
+
+def test_a_profile_of_ones_own_begins_with_what_it_does_not_change(synthetic_ws, workspace):
+    shutil.copytree(synthetic_ws.root / "data", workspace / "data")
+    assert cli.main(["profile", "mine", "mdn_rnn.hidden_size=32", "--base", "smoke"]) == 0
+    mine = Workspace.open("mine")
+    assert mine.manifest(stages.vae(mine.profile)), "V is there and fits"
+    assert not mine.find("mdn_rnn/plain.safetensors"), "M is to be trained anew"
 
 
 @pytest.mark.parametrize(

@@ -123,11 +123,11 @@ def test_vs_validation_does_not_train(smoke):
 
 def test_a_batch_is_a_function_of_seed_and_number(smoke):
     rollouts = open_rollouts(smoke)
-    straight = vae._Batches(rollouts, 16, seed=1)
+    straight = vae.FrameBatches(rollouts, 16, seed=1)
     frames = [straight[n] for n in range(30)]
-    later = vae._Batches(rollouts, 16, seed=1)
+    later = vae.FrameBatches(rollouts, 16, seed=1)
     assert all(torch.equal(later[n], frames[n]) for n in (27, 28, 29, 3))
-    other = vae._Batches(rollouts, 16, seed=2)
+    other = vae.FrameBatches(rollouts, 16, seed=2)
     assert not torch.equal(other[0], frames[0])
     train = {
         e for i in rollouts.indices("train") for e in rollouts.episode(int(i)).frames[:, 40, 40, 0]
