@@ -81,7 +81,10 @@ def profile_(
     values: Annotated[list[str], typer.Argument(metavar="PATH=VALUE...")],
     base: Annotated[str, typer.Option(help="The profile to begin with.")] = "quick",
 ) -> None:
-    """Make a profile of your own: awm profile mine mdn_rnn.hidden_size=128 --base quick."""
+    """Make a profile of your own: awm profile mine mdn_rnn.hidden_size=128 --base quick.
+
+    It begins with what the other profile has made already and the changes do not concern.
+    """
     changes = {}
     for text in values:
         path, equals, value = text.partition("=")
@@ -91,9 +94,13 @@ def profile_(
             changes[path.replace(".", "__")] = ast.literal_eval(value)
         except (ValueError, SyntaxError):
             changes[path.replace(".", "__")] = value
+    from awm.stages import share
     from awm.store import Workspace
 
-    print(Workspace.open(_open(base).profile.but(name, **changes)).own)
+    other = _open(base)
+    mine = Workspace.open(other.profile.but(name, **changes))
+    share(other, mine)
+    print(mine.own)
 
 
 @app.command()

@@ -10,9 +10,9 @@ from typing import Any
 
 import matplotlib
 import numpy as np
-from cycler import cycler
 from matplotlib.colors import LinearSegmentedColormap, to_hex, to_rgb
 from matplotlib.figure import Figure
+from matplotlib.rcsetup import cycler
 
 from awm.ids import SEEN, Memory
 
