@@ -6,7 +6,7 @@ import typing
 from dataclasses import dataclass, replace
 
 from awm.errors import AwmError
-from awm.ids import ATTENTIONS, SEEN, Agent, Memory
+from awm.ids import ATTENTIONS, Agent, Memory
 
 
 @dataclass(frozen=True)
@@ -278,7 +278,7 @@ PRESETS = {
                     50, 64, 4, 0.02, 100, validation_every=5, validation_tracks=64,
                     hard_tracks=2, steering_noise=0.1, averaged=20,
                 ),
-                kinds=tuple(kind for kind in SEEN if kind != "wide"),
+                kinds=("V", "untrained", "plain", "feature", "spatial", "temporal"),
                 searched_on=(0, 0, 0, 1, 2), refined=("plain", "spatial"),
             ),
             Dreaming(
