@@ -148,9 +148,17 @@ class Workspace:
         return (self.own / "retraining.json").exists()
 
     def find(self, name: str) -> Path | None:
-        """Where a file lies, here or among what is committed; None if it does not."""
+        """Where a file lies, here or among what is committed; None if it does not.
+
+        Of two manifests of the same content, of rollouts that were recorded again, the committed
+        one counts: it tells of the run that everything else was made from.
+        """
         places = [self.own] if self.retraining else [self.own, self.committed]
-        return next((place / name for place in places if (place / name).exists()), None)
+        found = [place / name for place in places if (place / name).exists()]
+        if len(found) == 2 and name.endswith(".json"):
+            own, other = (read_json(path).get("content") for path in found)
+            return found[own is not None and own == other]
+        return found[0] if found else None
 
     def names(self, pattern: str) -> list[str]:
         """The files that match, relative to the profile's folder, here or committed."""

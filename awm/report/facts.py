@@ -157,7 +157,7 @@ def _gains(nll: Value) -> Value:
     if not found:
         return NOTHING
     trainings = len(nll.raw[control])
-    facts = {"control": Memory(control).label, "trainings": trainings, "size": NOTHING}
+    facts = {"control": Memory(control).label, "trainings": trainings, "larger": NOTHING}
     origin = f"{nll.origin}, Dunnett's intervals over {trainings} trainings, less {control}"
     facts |= {kind: _shown(gain, origin, 3) for kind, gain in found.items()}
     facts["average"] = {
@@ -166,7 +166,7 @@ def _gains(nll: Value) -> Value:
     if control == "wide":
         size = statistics.difference(nll.raw["wide"], nll.raw["plain"])
         shown = _shown(size, f"{nll.origin}, Welch's interval, wide less plain", 3)
-        facts["size"] = _with(shown, verdict=_said(verdicts.lowers(size), size, better="less"))
+        facts["larger"] = _with(shown, verdict=_said(verdicts.lowers(size), size, better="less"))
     return Value(
         facts | {"verdict": _said(verdicts.predicts(found), *found.values(), better="less")},
         nll.origin,

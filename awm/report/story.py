@@ -93,7 +93,7 @@ class Story:
         name = notebook.replace("_", " ")
         blocks = "\n\n".join(map(fenced, found))
         link = f"From [notebook {name}]({notebook}.html)."
-        return Text(f'::: {{.fold from="from {name}"}}\n{blocks}\n\n{link}\n:::')
+        return Text(f'::: {{.fold from="{name}"}}\n{blocks}\n\n{link}\n:::')
 
     def notebook(self, name: str) -> Text:
         """A notebook's name, linked to its page when there is one."""

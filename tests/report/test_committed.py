@@ -52,6 +52,12 @@ def test_the_reports_verdicts_stand_on_their_intervals():
     assert unsupported_verdicts(page) == []
 
 
+def test_the_report_lacks_nothing():
+    page = (REPORT / "index.html").read_text("utf-8")
+    for gap in ("Not in this profile yet", "There is no picture", "The code would stand here"):
+        assert gap not in page
+
+
 def test_every_result_names_a_record_that_is_committed():
     for found in json.loads((REPORT / "results.json").read_text()):
         assert found["record"].startswith("data/pretrained/")
