@@ -1,0 +1,184 @@
+"""Encoders for V, cheap and dear: what they cost, what they keep, what a linear probe reads from z.
+
+All are trained on the same frames in the same order, with the paper's decoder. What is finished is
+kept, so that an interrupted run goes on.
+
+python benchmarks/encoders.py [updates] [name ...]
+"""
+
+import sys
+import time
+
+import numpy as np
+import torch
+from timing import RESULTS, keep, rates, table
+from torch import nn
+from torch.nn import functional as F
+from tqdm import tqdm
+
+from awm.data.rollouts import Rollouts, centre_line, held_out_frames, moments, open_rollouts
+from awm.models.vae import VAE, losses, to_input
+from awm.store import Workspace, read_json
+from awm.training.vae import FrameBatches, validate
+from awm.worlds.lanes import one_thread
+
+#: Of each encoder its convolutions, from 64×64×3 on: (channels, kernel, stride).
+ENCODERS = {
+    "ha2018": ((32, 4, 2), (64, 4, 2), (128, 4, 2), (256, 4, 2)),
+    "ha2018, half": ((16, 4, 2), (32, 4, 2), (64, 4, 2), (128, 4, 2)),
+    "ha2018, quarter": ((8, 4, 2), (16, 4, 2), (32, 4, 2), (64, 4, 2)),
+    "8×8 first": ((32, 8, 4), (64, 4, 2), (128, 4, 2)),
+    "mnih2015": ((32, 8, 4), (64, 4, 2), (64, 3, 1)),
+    "patches": ((48, 4, 4), (96, 4, 2), (192, 3, 2)),
+    "patches, slim": ((32, 4, 4), (64, 4, 2), (128, 3, 2)),
+    "patches, thin": ((24, 4, 4), (48, 4, 2), (96, 3, 2)),
+    "patches, deep": ((32, 4, 4), (48, 3, 1), (96, 4, 2), (128, 3, 2)),
+    "8×8 patches": ((96, 8, 8), (128, 3, 1), (192, 3, 2)),
+}
+BATCH, RATE, FREE_NATS = 64, 1e-3, 0.5
+PROBES = ("offset", "heading", "bend ahead")
+RIDGE = 1.0
+#: Frames of each episode that the probes look at.
+_FRAMES = 48
+#: Tiles over which the bend ahead is added up, and the slowest car that has a heading (units/s).
+_AHEAD, _SLOWEST = 8, 10.0
+
+
+class Candidate(VAE):
+    """V with another encoder and the paper's decoder."""
+
+    def __init__(self, layers, z_size: int = 32):
+        super().__init__(z_size)
+        channels = [3, *(width for width, _, _ in layers)]
+        self.convolutions = nn.ModuleList(
+            nn.Conv2d(channels[i], width, kernel, stride)
+            for i, (width, kernel, stride) in enumerate(layers)
+        )
+        self.maps = [tuple(x.shape) for x in self._activations(torch.zeros(1, 3, 64, 64))]
+        self.posterior = nn.Linear(int(np.prod(self.maps[-1])), 2 * z_size)
+        self.to(memory_format=torch.channels_last)
+
+    def _activations(self, x):
+        found = []
+        for layer in self.convolutions:
+            x = F.relu(layer(x))
+            found.append(x)
+        return found
+
+    def encode(self, x, with_map=False):
+        last = self._activations(x)[-1]
+        return self.posterior(last.flatten(1)).chunk(2, dim=1)
+
+    @property
+    def flops(self) -> int:
+        """Multiplications and additions of a frame's encoding."""
+        convolutions = (
+            2 * layer.weight.numel() * shape[2] * shape[3]
+            for layer, shape in zip(self.convolutions, self.maps, strict=True)
+        )
+        return sum(convolutions) + 2 * self.posterior.weight.numel()
+
+
+def train(name: str, rollouts: Rollouts, updates: int) -> Candidate:
+    torch.manual_seed(0)
+    v, batches = Candidate(ENCODERS[name]), FrameBatches(rollouts, BATCH, 0)
+    optimizer = torch.optim.Adam(v.parameters())
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, updates + 1)
+    for update in tqdm(range(updates), desc=name, mininterval=10):
+        generator = torch.Generator().manual_seed(update)
+        optimizer.zero_grad()
+        losses(v, batches[update], FREE_NATS, generator)["loss"].backward()
+        optimizer.step()
+        schedule.step()
+    return v.eval()
+
+
+def targets(rollouts: Rollouts, episode: int) -> np.ndarray:
+    """Where the car is on its road at each frame, `[T + 1, 3]` as in `PROBES`; NaN if unknown."""
+    telemetry = rollouts.read("telemetry", episode).astype(np.float64)
+    place = telemetry[:, :2] @ (1, 1j)
+    centre = centre_line(int(rollouts.seeds[episode])) @ (1, 1j)
+    along = np.roll(centre, -1) - np.roll(centre, 1)
+    along /= np.abs(along)
+    turns = np.angle(np.roll(along, -1) / along)
+    bend = np.convolve(np.concatenate([turns, turns[: _AHEAD - 1]]), np.ones(_AHEAD), "valid")
+    here = np.abs(place[:, None] - centre).argmin(1)
+    offset = ((place - centre[here]) / along[here]).imag
+    heading = np.angle(np.gradient(place) / along[here])
+    heading[telemetry[:, 2] < _SLOWEST] = np.nan
+    return np.stack([offset, heading, bend[here]], 1)
+
+
+@torch.inference_mode()
+def seen(v: Candidate, rollouts: Rollouts, split: str) -> tuple[np.ndarray, np.ndarray]:
+    """z `[n, z]` of some frames of a split, with what the probes look for `[n, 3]`."""
+    z, found = [], []
+    for i in rollouts.indices(split).tolist():
+        frames = moments(rollouts.read("frames", i), _FRAMES)
+        z.append(v.encode(to_input(frames))[0].numpy())
+        found.append(moments(targets(rollouts, i), _FRAMES))
+    return np.concatenate(z).astype(np.float64), np.concatenate(found)
+
+
+def probe(v: Candidate, rollouts: Rollouts) -> dict[str, float]:
+    """R² on test episodes of a ridge regression from z, by target."""
+    (x, y), (test_x, test_y) = (seen(v, rollouts, split) for split in ("train", "test"))
+    x, test_x = (np.concatenate([part, np.ones((len(part), 1))], 1) for part in (x, test_x))
+    r2 = {}
+    for n, name in enumerate(PROBES):
+        known, test_known = ~np.isnan(y[:, n]), ~np.isnan(test_y[:, n])
+        a, b = x[known], y[known, n]
+        layer = np.linalg.solve(a.T @ a + RIDGE * np.eye(a.shape[1]), a.T @ b)
+        truth = test_y[test_known, n]
+        error = np.square(truth - test_x[test_known] @ layer).mean()
+        r2[name] = float(1 - error / truth.var())
+    return r2
+
+
+def speeds(names) -> dict[str, float]:
+    """Frames a second of each encoder, batches of 16 on one thread, in turn."""
+    x = torch.rand(16, 3, 64, 64).to(memory_format=torch.channels_last)
+
+    def encoding(v: VAE):
+        @torch.inference_mode()
+        def run() -> int:
+            for _ in range(20):
+                v.encode(x)
+            return 20 * len(x)
+
+        return run
+
+    contenders = {name: encoding(Candidate(ENCODERS[name]).eval()) for name in names}
+    # The paper's with the last layer as one matrix product, as the package computes it.
+    contenders["ha2018, as in awm"] = encoding(VAE().eval())
+    with one_thread():
+        return rates(contenders)
+
+
+def main() -> None:
+    updates = int(sys.argv[1]) if len(sys.argv) > 1 else 1500
+    names = sys.argv[2:] or list(ENCODERS)
+    rollouts = open_rollouts(Workspace.open("paper"))
+    path = RESULTS / "encoders.json"
+    found = read_json(path)["encoders"] if path.exists() else {}
+    held_out = held_out_frames(rollouts, "test")
+    for name in names:
+        if found.get(name, {}).get("updates") != updates:
+            started = time.perf_counter()
+            v = train(name, rollouts, updates)
+            found[name] = {
+                "updates": updates,
+                "layers": ENCODERS[name],
+                "maps": [f"{s[2]}×{s[3]}×{s[1]}" for s in v.maps],
+                "mflop": v.flops / 1e6,
+                "error": validate(v, held_out, FREE_NATS)["reconstruction"],
+                "probes": probe(v, rollouts),
+                "seconds": round(time.perf_counter() - started, 1),
+            }
+        print(name, {k: found[name][k] for k in ("mflop", "error", "probes")}, flush=True)
+        speed = table("Encoding, batches of 16, one thread", "frames/s", speeds(found), "ha2018")
+        keep("encoders", speed, encoders=found, batch=BATCH, rate=RATE)
+
+
+if __name__ == "__main__":
+    main()
