@@ -1,7 +1,7 @@
 """Profiles, seeds and places: every number that a user may want to turn, in one file."""
 
 import os
-from dataclasses import dataclass
+from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 
 from awm.errors import AwmError
@@ -29,6 +29,13 @@ class Search:
     steering_noise: float = 0.0  #: deviation of noise on the steering, to evolve margin
     temperature: float | None = None  #: drive in M's dream at this temperature, not on the track
     averaged: int = 1  #: at the end, the agent is the average of so many last generations' means
+    idle_at_mean: bool = False  #: in dreams, hold latents that carry no information at their mean
+
+    @classmethod
+    def completed(cls, recorded: dict) -> dict:
+        """Settings as an old record holds them; those that it lacks had their defaults."""
+        defaults = {each.name: each.default for each in fields(cls)}
+        return {name: value for name, value in defaults.items() if value is not MISSING} | recorded
 
 
 @dataclass(frozen=True)
@@ -87,6 +94,11 @@ class Profile:
     def evolution_seeds(self) -> int:
         """How often C is evolved for each model."""
         return len(self.searched_on)
+
+    @property
+    def rounds_dreamt(self) -> tuple[int, ...]:
+        """The rounds in whose dreams controllers are evolved with every seed (notebook 06)."""
+        return tuple(sorted({0, self.dream_rounds, *self.woken}))
 
     @property
     def predictors(self) -> tuple[str, ...]:

@@ -15,8 +15,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from awm import baselines, config, controller, dataset, map_head, mdn_rnn, provenance, vae
-from awm.config import ATTENTIONS, Profile, get_profile
+from awm import (
+    baselines,
+    config,
+    controller,
+    dataset,
+    map_head,
+    mdn_rnn,
+    provenance,
+    statistics,
+    vae,
+)
+from awm.config import Profile, get_profile
 from awm.errors import AwmError
 from awm.map_head import MapHead, through_frames
 from awm.mdn_rnn import MDNRNN
@@ -37,13 +47,15 @@ class World:
     """What a dream is made of: V, M, and codes of real first frames to begin with, `[n, z]`.
 
     A spatially attentive M sees its dream through a `head`, or without one through the frames that
-    V draws of it, which is much slower.
+    V draws of it, which is much slower. `mean` `[z]` is that of the codes of real frames, which a
+    dream with `idle_at_mean` needs.
     """
 
     v: VAE
     m: MDNRNN
     starts: Tensor
     head: MapHead | None = None
+    mean: Tensor | None = None
 
     def look(self, z: Tensor) -> Tensor | None:
         """The maps `[lanes, 36, 128]` that M attends to at codes `[lanes, z]`, if it does."""
@@ -62,9 +74,10 @@ def load(profile: Profile | str, model: str = "none") -> World:
     head = None
     if m.needs_map and map_head.path_of(profile).exists():
         head = map_head.load(profile)
-    episodes = dataset.open_rollouts(profile).indices("train")
-    latents = dataset.encode_latents(profile, v)
-    return World(v, m, torch.from_numpy(latents.mu[episodes, 0]), head)
+    rollouts = dataset.open_rollouts(profile)
+    episodes, mu = rollouts.indices("train"), dataset.encode_latents(profile, v).mu
+    mean = np.concatenate([mu[i, : rollouts.lengths[i] + 1] for i in episodes]).mean(axis=0)
+    return World(v, m, torch.from_numpy(mu[episodes, 0]), head, torch.from_numpy(mean))
 
 
 class Dream:
@@ -77,13 +90,24 @@ class Dream:
 
     Args:
         temperature: of the samples of z'; above 1 the dream is less certain than M is.
+        idle_at_mean: hold the latents that carry no information at the mean of real codes. On the
+            road C and M see the posterior's mean, which of these latents hardly moves, where M's
+            samples have a deviation of 1. C and M therefore both see them held.
     """
 
-    def __init__(self, world: World, lanes: int, temperature: float = 1.0):
+    def __init__(
+        self, world: World, lanes: int, temperature: float = 1.0, idle_at_mean: bool = False
+    ):
         if not temperature > 0:
             raise AwmError(f"A temperature must be positive, not {temperature}.")
+        if idle_at_mean and world.mean is None:
+            raise AwmError("This world does not know its codes' mean. Load it with `dream.load`.")
         self.world, self.temperature = world, temperature
         size = world.v.z_size
+        self._idle = torch.zeros(size, dtype=torch.bool)
+        if idle_at_mean:
+            self._idle[:] = True
+            self._idle[baselines.informative_latents(world.v)] = False
         self.z = torch.zeros(lanes, size)
         self.state = world.m.initial_state(lanes)
         self._lanes = torch.arange(lanes)
@@ -103,7 +127,7 @@ class Dream:
         generator = torch.Generator().manual_seed(seed)
         first = torch.randint(len(self.world.starts), (1,), generator=generator)
         self._generators[lane] = generator
-        self.z[lane] = self.world.starts[first[0]]
+        self.z[lane] = self._held(self.world.starts[first[0]])
         self._t[lane] = 0
         for part in (self.state.h, self.state.c):
             part[lane] = 0
@@ -123,9 +147,12 @@ class Dream:
         seen = self.world.look(self.z)
         self.state, _ = self.world.m.step(self.z, action, self.state, seen)
         expected = self.world.m.predict(self.state.h)
-        self.z = expected.pick(choice[:, 1:], noise, self.temperature)
+        self.z = self._held(expected.pick(choice[:, 1:], noise, self.temperature))
         self._t += 1
         return expected.reward, choice[:, 0] < torch.sigmoid(expected.done_logit)
+
+    def _held(self, z: Tensor) -> Tensor:
+        return torch.where(self._idle, self.world.mean, z) if self._idle.any() else z
 
     @torch.inference_mode()
     def frames(self) -> np.ndarray:
@@ -162,9 +189,10 @@ def dream_jobs(
     jobs: Sequence[Job],
     temperature: float = 1.0,
     steps: int = MAX_EPISODE_STEPS,
+    idle_at_mean: bool = False,
 ) -> list[Outcome]:
     """`drive_jobs` in a given world, with one thread; an episode has at most so many `steps`."""
-    dream = Dream(world, LANES, temperature)
+    dream = Dream(world, LANES, temperature, idle_at_mean)
     outcomes = []
     with one_thread():
         for begin in range(0, len(jobs), LANES):
@@ -201,120 +229,213 @@ def imagine(
     head: MapHead | None = None,
     maps: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Dream a sequence: after `warm_up` real steps M is fed its own samples.
+    """Dream a sequence, or several: after `warm_up` real steps M is fed its own samples.
 
     Args:
         m: any M; the spatially attentive needs a `head` to look through.
-        z: real latents `[time, z]`, of which the first `warm_up + 1` are used.
-        actions: `[time, 3]`, the actions of the whole sequence.
+        z: real latents `[time, z]` or `[batch, time, z]`; the first `warm_up + 1` are used.
+        actions: `[time, 3]` or `[batch, time, 3]`, the actions of the whole sequence.
         temperature: of the samples (Ha & Schmidhuber 2018, section 4).
-        maps: for the spatially attentive M, real maps `[warm_up + 1, 36, 128]` of the frames
-            before it is left alone; without them it looks through the head there, too.
+        maps: for the spatially attentive M, real maps `[(batch,) warm_up + 1, 36, 128]` of the
+            frames before it is left alone; without them it looks through the head there, too.
 
     Returns:
-        z `[time, z]`, real up to `warm_up` and dreamt after it, and the rewards that M expects
-        `[time]`.
+        z `[(batch,) time, z]`, real up to `warm_up` and dreamt after it, and the rewards that M
+        expects `[(batch,) time]`.
     """
     if m.needs_map and head is None:
         raise AwmError(
             "A spatially attentive M looks at frames: give it a head, or choose another M."
         )
+    if z.ndim == 2:
+        one = imagine(
+            m, z[None], actions[None], temperature, warm_up, seed, head,
+            None if maps is None else maps[None],
+        )  # fmt: skip
+        return one[0][0], one[1][0]
     generator = torch.Generator().manual_seed(seed)
-    state, now = m.initial_state(1), z[:1]
+    state, now = m.initial_state(len(z)), z[:, 0]
     latents, rewards = [], []
-    for t in range(len(actions)):
+    for t in range(actions.shape[1]):
         latents.append(now)
         real = maps is not None and t <= warm_up
-        seen = (maps[t : t + 1] if real else head(now)) if m.needs_map else None
-        state, _ = m.step(now, actions[t : t + 1], state, seen)
+        seen = (maps[:, t].float() if real else head(now)) if m.needs_map else None
+        state, _ = m.step(now, actions[:, t], state, seen)
         expected = m.predict(state.h)
         rewards.append(expected.reward)
-        dreaming = t >= warm_up
-        now = expected.sample(temperature, generator) if dreaming else z[t + 1 : t + 2]
-    return torch.cat(latents), torch.cat(rewards)
+        now = expected.sample(temperature, generator) if t >= warm_up else z[:, t + 1]
+    return torch.stack(latents, 1), torch.stack(rewards, 1)
 
 
 @torch.inference_mode()
 def error_by_horizon(
     v: VAE,
-    ms: dict[str, MDNRNN],
+    ms: dict[str, list[MDNRNN]],
     rollouts: dataset.Rollouts,
     latents: dataset.Latents,
     informative: list[int],
     horizon: int = 100,
-    warm_up: int = 10,
+    warm_up: int = 60,
+    begun: int = 4,
     temperature: float = 0.1,
     head: MapHead | None = None,
-) -> list[dict]:
+) -> dict:
     """How far dreams are from what happened, against the steps since M was left alone.
 
-    One entry a step (`step`), averages over test episodes, real actions. For every M by name and
-    for `still`, the guess that nothing moves any more and rewards are as in the last steps seen:
+    A dream begins at `begun` random moments of every test episode, the same for every M, with the
+    `warm_up` real steps before it; so none begins in the first 50 steps, in which CarRacing's
+    camera zooms. The actions are the real ones. Errors are averages over these dreams:
 
-    - `z_NAME`: squared error of z summed over the `informative` latents
-    - `frame_NAME`: squared error of the decoded frame, summed over its channels in [0, 1]
-    - `return_NAME`: the absolute error of the rewards' sum since M was left alone
+    - `z`: squared error of z summed over the `informative` latents
+    - `frame`: squared error of the decoded frame, summed over its channels in [0, 1]
+    - `return`: the absolute error of the rewards' sum since M was left alone
+
+    Args:
+        ms: the trainings of every M by its name.
+
+    Returns:
+        `steps`: where errors are given; `dreams`: how many were averaged; `still`: the errors of
+        the guess that nothing moves any more and that rewards are on average those of the warm-up;
+        `models`: of every M its `trainings`, their `mean` and, if there are several, the `low`
+        and `high` end of its 95 % interval over trainings (Student's, step by step).
     """
-    found: dict[str, list] = {}
-    actions, rewards = rollouts.column("actions"), rollouts.column("rewards")
-    for i in rollouts.indices("test"):
-        length = min(int(rollouts.lengths[i]), warm_up + horizon + 1)
-        z, earned = torch.from_numpy(latents.mu[i, :length]), rewards[i][:length]
-        pixels = vae.to_input(rollouts.episode(int(i)).frames[warm_up + 1 : length])
-        done = torch.from_numpy(actions[i][:length])
-        maps = None
-        if any(m.needs_map for m in ms.values()):
-            maps = torch.from_numpy(latents.maps[i, : warm_up + 1]).float()
-        guesses = {
-            name: imagine(m, z, done, temperature, warm_up, head=head, maps=maps)
-            for name, m in ms.items()
-        }
-        usual = torch.full((length,), float(earned[:warm_up].mean()))
-        guesses["still"] = z[warm_up].expand(length, -1), usual
-        for name, (guess, expected) in guesses.items():
-            ahead = guess[warm_up + 1 :]
-            missed = expected.numpy()[warm_up : length - 1] - earned[warm_up : length - 1]
-            errors = {
-                "z": (ahead - z[warm_up + 1 :])[:, informative].square().sum(-1).numpy(),
-                "frame": vae.squared_error(v.decode(ahead), pixels).numpy(),
-                "return": np.abs(np.cumsum(missed)),
-            }
-            for kind, values in errors.items():
-                padded = np.pad(values, (0, horizon - len(values)), constant_values=np.nan)
-                found.setdefault(f"{kind}_{name}", []).append(padded)
-    means = {key: np.nanmean(values, axis=0) for key, values in found.items()}
-    return [
-        {"step": step + 1, **{key: float(mean[step]) for key, mean in means.items()}}
-        for step in range(horizon)
+    rng, length = np.random.default_rng(0), warm_up + horizon + 1
+    windows = [
+        (int(i), int(rng.integers(rollouts.lengths[i] - length + 1)))
+        for i in rollouts.indices("test")
+        if rollouts.lengths[i] >= length
+        for _ in range(begun)
     ]
+    if not windows:
+        raise AwmError(f"No test episode has {length} steps. Ask for a shorter dream.")
+    steps = [step for step in (1, *range(5, horizon + 1, 5)) if step <= horizon]
+    at = [warm_up + step for step in steps]
+    actions, rewards = rollouts.column("actions"), rollouts.column("rewards")
+    z = torch.stack([torch.from_numpy(latents.mu[i, t : t + length]) for i, t in windows])
+    done = torch.stack([torch.from_numpy(actions[i][t : t + length]) for i, t in windows])
+    earned = torch.stack([torch.from_numpy(rewards[i][t : t + length]) for i, t in windows])
+    happened = {i: rollouts.episode(i).frames for i in dict.fromkeys(i for i, _ in windows)}
+    frames = [vae.to_input(happened[i][[t + step for step in at]]) for i, t in windows]
+    maps = None
+    if any(m.needs_map for trainings in ms.values() for m in trainings):
+        parts = [latents.maps[i, t : t + warm_up + 1] for i, t in windows]
+        maps = torch.from_numpy(np.stack(parts))
+
+    def errors(guess: Tensor, expected: Tensor) -> dict[str, list[float]]:
+        ahead = guess[:, at]
+        missed = (expected - earned)[:, warm_up:].cumsum(1).abs()
+        pictures = zip(ahead, frames, strict=True)
+        found = {
+            "z": (ahead - z[:, at])[..., informative].square().sum(-1),
+            "frame": torch.stack([vae.squared_error(v.decode(a), x) for a, x in pictures]),
+            "return": missed[:, [step - 1 for step in steps]],
+        }
+        return {kind: _rounded(values.double().mean(0).tolist()) for kind, values in found.items()}
+
+    usual = earned[:, :warm_up].mean(1, keepdim=True)
+    still = errors(z[:, warm_up : warm_up + 1].expand_as(z), usual.expand_as(earned))
+    models = {}
+    for name, trainings in ms.items():
+        curves = [
+            errors(*imagine(m, z, done, temperature, warm_up, head=head, maps=maps))
+            for m in trainings
+        ]
+        models[name] = {"trainings": curves, **_over_trainings(curves)}
+    return {"steps": steps, "dreams": len(windows), "still": still, "models": models}
 
 
-def horizon(profile: Profile | str, kinds=ATTENTIONS, steps: int = 100) -> list[dict]:
-    """`error_by_horizon` of a profile's Ms, kept as `dream-horizon.json` until they change."""
+def _over_trainings(curves: list[dict[str, list[float]]]) -> dict[str, dict[str, list[float]]]:
+    """Mean of curves and, of several, the ends of its interval: each like one of the curves."""
+    ends: dict[str, dict[str, list[float]]] = {"mean": {}}
+    for kind in curves[0]:
+        values = np.array([curve[kind] for curve in curves])
+        ends["mean"][kind] = _rounded(values.mean(axis=0))
+        if len(curves) > 1:
+            found = [statistics.mean_of_runs(column) for column in values.T]
+            ends.setdefault("low", {})[kind] = _rounded([each.low for each in found])
+            ends.setdefault("high", {})[kind] = _rounded([each.high for each in found])
+    return ends
+
+
+def _rounded(values: Sequence[float]) -> list[float]:
+    """To four digits: the record is read by people, and is committed."""
+    return [float(f"{value:.4g}") for value in values]
+
+
+#: Where Ms are compared: after one second of driving.
+_SECOND = 50
+
+
+def _less_control(found: dict, control: str) -> dict[str, dict]:
+    """How every M's error after a second differs from the control's, by name and kind of error.
+
+    Each is `mean`, `low` and `high`: `statistics.against_control` over trainings. Empty without
+    several trainings of the control and another.
+    """
+    trainings = {name: model["trainings"] for name, model in found["models"].items()}
+    if len(trainings) < 2 or len(trainings.get(control, ())) < 2 or _SECOND not in found["steps"]:
+        return {}
+    at, less = found["steps"].index(_SECOND), {}
+    for kind in found["still"]:
+        values = {name: [curve[kind][at] for curve in each] for name, each in trainings.items()}
+        apart = values.pop(control)
+        for name, gap in statistics.against_control(values, apart).items():
+            ends = _rounded((gap.value, gap.low, gap.high))
+            less.setdefault(name, {})[kind] = dict(zip(("mean", "low", "high"), ends, strict=True))
+    return less
+
+
+def horizon(profile: Profile | str, kinds: Sequence[str] | None = None, steps: int = 100) -> dict:
+    """`error_by_horizon` of all trainings of a profile's Ms, kept as `dream-horizon.json`.
+
+    Args:
+        kinds: the Ms, by default the profile's `predictors`.
+        steps: the horizon; less if the profile's episodes are too short for it.
+
+    Returns:
+        The record, with `less` beside what `error_by_horizon` finds: how each M's errors after 50
+        steps differ from those of the `control`, the M of equal size without attention if the
+        profile trains it, or else plain M.
+    """
     profile = get_profile(profile)
+    kinds = kinds or profile.predictors
+    control = "wide" if "wide" in kinds else "none"
     path = config.artefact(profile, "dream-horizon.json")
-    v, ms = vae.load(profile), {kind: mdn_rnn.load(profile, kind) for kind in kinds}
-    head = map_head.load(profile) if any(m.needs_map for m in ms.values()) else None
-    sources = {"steps": steps, **{kind: m.manifest["hash"] for kind, m in ms.items()}}
-    sources["map_head"] = head and head.manifest["hash"]
+    warm_up = min(60, profile.steps // 4)
+    how = {"horizon": min(steps, profile.steps - warm_up - 1), "warm_up": warm_up}
+    how |= {"begun": 4, "temperature": 0.1}
+    v = vae.load(profile)
+    ms = {
+        kind: [mdn_rnn.load(profile, kind, seed) for seed in range(profile.mdn_seeds)]
+        for kind in kinds
+    }
+    needs_map = any(m.needs_map for trainings in ms.values() for m in trainings)
+    head = map_head.load(profile) if needs_map else None
+    sources = {**how, "map_head": head and head.manifest["hash"]}
+    sources |= {kind: [m.manifest["hash"] for m in found] for kind, found in ms.items()}
     if path.exists():
         before = provenance.read_json(path)
         if before["sources"] == sources:
-            return before["errors"]
+            return before
     started = time.perf_counter()
     rollouts, latents = dataset.open_rollouts(profile), dataset.encode_latents(profile, v)
     informative = baselines.informative_latents(v)
-    steps = min(steps, profile.steps - 12)
-    errors = error_by_horizon(v, ms, rollouts, latents, informative, steps, head=head)
+    found = error_by_horizon(v, ms, rollouts, latents, informative, **how, head=head)
     seconds = round(time.perf_counter() - started, 1)
-    result = provenance.record(profile, sources=sources, wall_time_s=seconds, errors=errors)
+    found |= {"control": control, "less": _less_control(found, control)}
+    result = provenance.record(profile, sources=sources, wall_time_s=seconds, **found)
     provenance.write_json(config.data_dir(profile) / path.name, result)
-    return errors
+    return result
 
 
 @torch.inference_mode()
 def replay(
-    world: World, layer: np.ndarray, seed: int, temperature: float = 1.0, steps: int = 1000
+    world: World,
+    layer: np.ndarray,
+    seed: int,
+    temperature: float = 1.0,
+    steps: int = MAX_EPISODE_STEPS,
+    idle_at_mean: bool = False,
 ) -> tuple[np.ndarray, np.ndarray]:
     """One dream of a controller, to look at: frames uint8 `[T, 64, 64, 3]` and rewards `[T]`.
 
@@ -322,7 +443,7 @@ def replay(
         layer: C's weights `[3, inputs + 1]`.
         seed: of the dream: its first frame and all of its noise.
     """
-    dream = Dream(world, 1, temperature)
+    dream = Dream(world, 1, temperature, idle_at_mean)
     dream.begin(0, seed)
     weights = torch.from_numpy(layer)[None]
     frames, rewards = [], []

@@ -296,7 +296,8 @@ class _Run:
         if not self.log:
             return
         expected = {**self.settings, **self.sources}
-        found = {key: self.log[0].get("settings", {}).get(key) for key in expected}
+        recorded = Search.completed(self.log[0].get("settings", {}))
+        found = {key: recorded.get(key) for key in expected}
         if found != expected:
             changed = ", ".join(key for key in expected if found[key] != expected[key])
             raise AwmError(
@@ -409,10 +410,11 @@ class _Run:
 
     def _drive(self, executor, layers: np.ndarray, jobs: list[Job], tasks: int):
         """The jobs on the real track, or in M's dream."""
-        temperature, noise = self.search.temperature, self.search.steering_noise
-        how = {"steering_noise": noise}
-        if temperature is not None:
-            how = {"task": dream.drive_jobs, "temperature": temperature}
+        search = self.search
+        how = {"steering_noise": search.steering_noise}
+        if search.temperature is not None:
+            how = {"task": dream.drive_jobs, "temperature": search.temperature}
+            how["idle_at_mean"] = search.idle_at_mean
         return rollout.drive(executor, self.profile, self.model, layers, jobs, tasks, **how)
 
     def _real_return(self, executor, layer: np.ndarray, tracks: list[int], tasks: int) -> float:

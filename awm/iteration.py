@@ -14,7 +14,7 @@ from dataclasses import asdict, replace
 import numpy as np
 
 from awm import config, controller, dataset, evolution, mdn_rnn, provenance, vae
-from awm.config import Profile, get_profile
+from awm.config import Profile, Search, get_profile
 from awm.names import dreamt
 from awm.rollout import AgentDriver
 
@@ -41,7 +41,8 @@ def iterate(profile: Profile | str, model: str = "none", workers: int | None = N
     }
     if path.exists():
         before = provenance.read_json(path)
-        if before["sources"] == sources:
+        recorded = before["sources"]
+        if recorded | {"dream": Search.completed(recorded["dream"])} == sources:
             return before["rounds"]
     started = time.perf_counter()
     rounds = [
