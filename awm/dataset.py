@@ -86,7 +86,7 @@ class Rollouts:
         )
 
     def column(self, name: str) -> list[np.ndarray]:
-        """One small array (`actions`, `rewards`, `telemetry`) of every episode, unpadded."""
+        """One small array (`actions`, `rewards`, `terminated`, `telemetry`), unpadded."""
         extra = int(name == "telemetry")
         values = self._group[name][:]
         return [values[i, : n + extra] for i, n in enumerate(self.lengths)]

@@ -253,6 +253,7 @@ class SequenceData:
         self.rollouts, self.latents = rollouts, latents
         self.actions = rollouts.column("actions")
         self.rewards = rollouts.column("rewards")
+        self.terminated = rollouts.column("terminated")
 
     def cut(self, windows, with_maps: bool, rng: np.random.Generator) -> Sequences:
         """Sequences that start at `windows`, pairs of (episode, first step)."""
@@ -272,8 +273,7 @@ class SequenceData:
             action[i, :n] = self.actions[episode][start : start + n]
             reward[i, :n] = self.rewards[episode][start : start + n]
             mask[i, :n] = 1
-            # An episode shorter than its limit has ended; at the limit it was merely cut.
-            done[i, n - 1] = start + n == total and total < self.latents.mu.shape[1] - 1
+            done[i, :n] = self.terminated[episode][start : start + n]
             if with_maps:
                 maps[i, :n] = self.latents.maps[episode, start : start + n]
         return Sequences(
@@ -503,17 +503,18 @@ def reward_quality(
     z, so that the step at which it is reached is chance, and the pace is not. `tiles` are the
     steps that reached one; `found` is the share of them among as many steps of the highest
     expected reward (precision and recall at once), and `chance` what drawing steps would find.
-    `ends` counts episodes that ended before their limit.
+    `ends` counts episodes that the simulator ended.
     """
     expected, earned, ends = [], [], 0
     actions, rewards = rollouts.column("actions"), rollouts.column("rewards")
+    terminated = rollouts.column("terminated")
     for i in rollouts.indices("test"):
         n = int(rollouts.lengths[i])
         z, action = torch.from_numpy(latents.mu[i, :n])[None], torch.from_numpy(actions[i])[None]
         maps = torch.from_numpy(latents.maps[i, :n]).float()[None] if m.needs_map else None
         expected.append(m.predict(m(z, action, maps)[0]).reward[0].numpy())
         earned.append(np.maximum(rewards[i], SMALLEST_REWARD))
-        ends += n < latents.mu.shape[1] - 1
+        ends += int(terminated[i].any())
     r2 = {}
     for window in windows:
         guess, truth = (

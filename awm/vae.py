@@ -216,9 +216,11 @@ def validate(vae: VAE, frames: np.ndarray, seed: int = 0) -> dict:
 
 def held_out_frames(rollouts: dataset.Rollouts, split: str, count: int = 1024) -> np.ndarray:
     """Up to `count` frames spread evenly over the episodes of a split, uint8 `[n, 64, 64, 3]`."""
-    frames = [rollouts.episode(int(i)).frames for i in rollouts.indices(split)]
-    each = -(-count // len(frames))
-    return np.concatenate([dataset.moments(f, min(each, len(f))) for f in frames])[:count]
+    episodes = rollouts.indices(split)
+    ends = (np.arange(len(episodes) + 1) * count) // len(episodes)
+    shares = zip(episodes, np.diff(ends), strict=True)
+    parts = [(rollouts.episode(int(i)).frames, int(share)) for i, share in shares if share]
+    return np.concatenate([dataset.moments(f, min(share, len(f))) for f, share in parts])
 
 
 def train(profile: Profile | str) -> VAE:

@@ -138,7 +138,7 @@ def model_label(name: str) -> str:
     stem, _, rest = name.partition("-")
     if stem not in LABELS:
         return name
-    rest = re.sub(r"(\d+)", r" \1", rest.replace("-", ", "))
+    rest = re.sub(r"(?<=[a-z])(?=\d)", " ", rest.replace("-", ", ")).replace("tau ", "τ = ")
     return LABELS[stem] + (f", {rest}" if rest else "")
 
 
