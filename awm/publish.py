@@ -39,8 +39,8 @@ def publish(profile: Profile | str) -> list[Path]:
         # Neither a run that goes on nor what a killed one left half written.
         if ".checkpoint." not in path.name
         and not path.name.startswith(".")
-        # Of the rounds of iterative training all records count, and the weights of the last.
-        and (path.suffix != ".safetensors" or n in (0, rounds[-1]))
+        # Of the other rounds of iterative training the records count, not the weights.
+        and (path.suffix != ".safetensors" or n in profile.rounds_dreamt)
     )
     if not found:
         raise AwmError(f"There is nothing in {source} to publish. Train something first.")
