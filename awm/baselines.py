@@ -8,11 +8,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from awm import config, dataset, mdn_rnn, provenance, vae
+from awm import config, controller, dataset, mdn_rnn, provenance, statistics, vae
 from awm.config import Profile, get_profile
-from awm.intervals import student_reach
 from awm.mdn_rnn import SequenceData
 from awm.names import evolved
+from awm.statistics import Estimate
 
 _TRAINING_BATCHES = 24
 
@@ -33,12 +33,16 @@ def compare(profile: Profile | str) -> dict:
     - `linear_gaussian`: least squares from [z, a], with the residual's deviation
     - `untrained_lstm`: an LSTM of random weights whose head alone was trained
     - `lstm`: the trained, plain M
+
+    Of the two LSTMs also what C hears of them: `units`, `faint_units`, those whose deviation lies
+    below `controller.SMALLEST_DEVIATION`, and the median unit's `deviation`.
     """
     profile = get_profile(profile)
     rollouts, v = dataset.open_rollouts(profile), vae.load(profile)
     ms = {"untrained_lstm": mdn_rnn.load(profile, "untrained"), "lstm": mdn_rnn.load(profile)}
     sources = {"rollouts": rollouts.hash, "vae": v.manifest["hash"]}
     sources |= {name: m.manifest["hash"] for name, m in ms.items()}
+    sources["smallest_deviation"] = controller.SMALLEST_DEVIATION
     if path_of(profile).exists():
         before = provenance.read_json(path_of(profile))
         if before["sources"] == sources:
@@ -70,6 +74,13 @@ def compare(profile: Profile | str) -> dict:
         found[name]["validation_nll"] = min(
             e["validation_nll"] for e in history if "validation_nll" in e
         )
+        _, deviation = controller.input_spread(profile, m.manifest["model"])
+        loudness = deviation[profile.z_size :]
+        found[name] |= {
+            "units": len(loudness),
+            "faint_units": int((loudness < controller.SMALLEST_DEVIATION).sum()),
+            "deviation": float(np.median(loudness)),
+        }
     result = provenance.record(profile, sources=sources, informative=informative, **found)
     provenance.write_json(config.data_dir(profile) / path_of(profile).name, result)
     return result
@@ -95,14 +106,10 @@ def _steps(batch) -> tuple[Tensor, Tensor, Tensor, Tensor]:
 
 
 def compare_attentions(profile: Profile | str, kinds=None) -> dict:
-    """What attention adds to M's likelihood on test episodes; returns at once if unchanged.
+    """M's likelihood on test episodes, of every kind and training; returns at once if unchanged.
 
-    Every kind against `none`, paired by training seed and by episode: `mean`, `low` and `high` of
-    the difference in nats a step (negative is better), the number of `episodes` and `seeds`, and
-    the difference of `each` seed. The 95 % interval is Student's. With several seeds it is over
-    their differences, and speaks of what another training would give; with one it is over
-    episodes, and speaks of these two Ms. `less_wide` holds the same of every attention against the
-    control of equal size, if `kinds` (default: the profile's `predictors`) has it.
+    `nll` has for each of the `kinds` (default: the profile's `predictors`) one value a training:
+    nats a step, averaged over the test `episodes`, z drawn alike for all. `gains` compares them.
     """
     profile = get_profile(profile)
     kinds = kinds or profile.predictors
@@ -112,40 +119,39 @@ def compare_attentions(profile: Profile | str, kinds=None) -> dict:
     sources = {"seeds": len(seeds)} | {evolved(*key): m.manifest["hash"] for key, m in ms.items()}
     if path.exists():
         before = provenance.read_json(path)
-        if before["sources"] == sources:
+        if before["sources"] == sources and "nll" in before:
             return before
     started = time.perf_counter()
     rollouts, v = dataset.open_rollouts(profile), vae.load(profile)
     data = SequenceData(profile, rollouts, dataset.encode_latents(profile, v))
-    likelihoods = {key: _nll_by_episode(m, data) for key, m in ms.items()}
-    by_seed = {kind: np.array([likelihoods[kind, seed] for seed in seeds]) for kind in kinds}
-    gains = {kind: _gain(by_seed[kind] - by_seed["none"]) for kind in kinds if kind != "none"}
-    if "wide" in kinds:
-        gains["less_wide"] = {
-            kind: _gain(by_seed[kind] - by_seed["wide"])
-            for kind in kinds
-            if kind not in ("none", "wide")
-        }
-    seconds = round(time.perf_counter() - started, 1)
-    result = provenance.record(profile, sources=sources, wall_time_s=seconds, **gains)
+    nll: dict[str, list[float]] = {kind: [] for kind in kinds}
+    for (kind, _), m in ms.items():
+        nll[kind].append(_nll(m, data))
+    result = provenance.record(
+        profile,
+        sources=sources,
+        episodes=len(rollouts.indices("test")),
+        nll=nll,
+        wall_time_s=round(time.perf_counter() - started, 1),
+    )
     provenance.write_json(config.data_dir(profile) / path.name, result)
     return result
 
 
-def _gain(gaps: np.ndarray) -> dict:
-    """A difference `[seeds, episodes]` in nats a step as `compare_attentions` reports it."""
-    each = gaps.mean(axis=1)
-    sample = each if len(each) > 1 else gaps[0]
-    mean = float(each.mean())
-    reach = student_reach(sample.tolist()) if len(sample) > 1 else 0.0
-    return {
-        "mean": mean,
-        "low": mean - reach,
-        "high": mean + reach,
-        "episodes": gaps.shape[1],
-        "seeds": len(each),
-        "each": each.tolist(),
-    }
+def control_of(nll: dict[str, list[float]]) -> str:
+    """What attention is compared with: the M of equal size if there is one, or else plain M."""
+    return "wide" if "wide" in nll else "none"
+
+
+def gains(nll: dict[str, list[float]]) -> dict[str, Estimate]:
+    """What attention adds to M's likelihood beyond its control, in nats a step: less is better.
+
+    By attention, with Dunnett's simultaneous intervals over trainings (`compare_attentions`); none
+    where there is but one training.
+    """
+    arms = {kind: each for kind, each in nll.items() if kind not in ("none", "wide")}
+    control = nll[control_of(nll)]
+    return statistics.against_control(arms, control) if arms and len(control) > 1 else {}
 
 
 def compare_rewards(profile: Profile | str, kinds=config.ATTENTIONS) -> dict:
@@ -168,8 +174,8 @@ def compare_rewards(profile: Profile | str, kinds=config.ATTENTIONS) -> dict:
 
 
 @torch.inference_mode()
-def _nll_by_episode(m: mdn_rnn.MDNRNN, data: SequenceData) -> np.ndarray:
-    """Nats a step of every test episode; z is drawn alike for every M."""
+def _nll(m: mdn_rnn.MDNRNN, data: SequenceData) -> float:
+    """Nats a step, the average over test episodes; z is drawn alike for every M."""
     found = []
     for episode in data.rollouts.indices("test"):
         length = int(data.rollouts.lengths[episode])
@@ -177,7 +183,7 @@ def _nll_by_episode(m: mdn_rnn.MDNRNN, data: SequenceData) -> np.ndarray:
         batch = data.cut(windows, m.needs_map, np.random.default_rng(int(episode)))
         sums = mdn_rnn.losses(m, batch)
         found.append(float(sums["nll"].sum() / sums["steps"]))
-    return np.array(found)
+    return float(np.mean(found))
 
 
 def _score(deviation, expected, z, expected_reward, reward, informative: list[int]) -> dict:

@@ -106,8 +106,8 @@ def inputs_seen(profile: Profile, model: str, split: str) -> Iterator[tuple[int,
         yield int(episode), seen[0].double().numpy()
 
 
-def input_statistics(profile: Profile, model: str) -> Inputs:
-    """Mean and deviation of C's inputs, as M sees the training rollouts go by.
+def input_spread(profile: Profile, model: str) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and deviation of C's inputs, as M sees the training rollouts go by, `[inputs]` each.
 
     Args:
         model: `"V"` for z alone, or the name of an M for [z, h].
@@ -118,7 +118,12 @@ def input_statistics(profile: Profile, model: str) -> Inputs:
         total = total + seen.sum(0)
         squares = squares + np.square(seen).sum(0)
     mean = total / count
-    deviation = np.sqrt(np.maximum(squares / count - mean**2, 0))
+    return mean, np.sqrt(np.maximum(squares / count - mean**2, 0))
+
+
+def input_statistics(profile: Profile, model: str) -> Inputs:
+    """What C's inputs are standardised by: `input_spread`, no deviation below the smallest."""
+    mean, deviation = input_spread(profile, model)
     return Inputs(mean, np.maximum(deviation, SMALLEST_DEVIATION))
 
 

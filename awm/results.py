@@ -5,16 +5,16 @@ The report keeps `entries` as `report/results.json`.
 
 import filecmp
 import math
-import statistics
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
+from statistics import fmean, median, median_high
 
-from awm import config, evolution, provenance
+from awm import config, evolution, provenance, statistics
 from awm.config import ATTENTIONS, MODELS, Profile, get_profile
-from awm.intervals import student_reach
 from awm.names import Name, dreamt, evolved, seen, woken
+from awm.statistics import Estimate, Perfect
 
 
 def evaluations(profile: Profile | str) -> dict[Path, dict]:
@@ -125,9 +125,7 @@ def spent(runs: list[list[dict]], level: float) -> dict | None:
     if not found:
         return None
     never = {"real_steps": math.inf, "core_hours": math.inf}
-    middle = {
-        key: statistics.median_high([(point or never)[key] for point in found]) for key in never
-    }
+    middle = {key: median_high([(point or never)[key] for point in found]) for key in never}
     return None if math.inf in middle.values() else middle
 
 
@@ -186,7 +184,7 @@ def _seconds(record: dict) -> float | None:
     intervals = [end - start for start, end in pairwise(seconds)]
     if len(intervals) < 3:
         return record.get("wall_time_s")
-    longest = 10 * statistics.median(intervals)
+    longest = 10 * median(intervals)
     return record["wall_time_s"] - sum(max(0.0, each - longest) for each in intervals)
 
 
@@ -243,50 +241,56 @@ def entries(profile: Profile | str) -> list[dict]:
     return table
 
 
-def compare(ones: list[dict], others: list[dict]) -> dict | None:
-    """Mean difference of returns with a 95 % interval, paired by seed of evolution and by track.
+#: On fewer common tracks than this a comparison says nothing.
+FEWEST_TRACKS = 8
 
-    Tracks differ far more among each other than controllers do, hence the pairs. The mean is that
-    of the common seeds. The interval is Student's:
 
-    - With one seed it is over tracks, and speaks of these two controllers.
-    - With several it is over their mean differences, and speaks of what another search would give.
-    - Where the searches drove with several trainings of M they share the luck of their M. The
-      interval is then also taken over trainings, each the average of its searches, and the wider
-      of the two counts: so few trainings can agree by chance more closely than searches do.
+def compare(ones: list[dict], others: list[dict]) -> Estimate | None:
+    """What one kind of model earns beyond another, by `statistics.difference` over their searches.
 
     Args:
-        ones, others: evaluations (`awm.evaluation.evaluate`) of two families on the same frames.
+        ones, others: evaluations (`awm.evaluation.evaluate`), one a search, on the same frames.
 
     Returns:
-        `mean`, `low`, `high`, `seeds`, `trainings` of M, `tracks`; None if fewer than 8 tracks are
-        common, where an interval would say nothing.
+        None where either side is a single search, which says nothing of what another would find
+        (`compare_agents` is for these), or where too few tracks are common to all.
     """
-    first, second = ({Name.parse(e["controller"]).seed: e for e in side} for side in (ones, others))
-    common = sorted(first.keys() & second.keys())
-    gaps = []
-    for seed in common:
-        one, other = (
-            dict(zip(side[seed]["seeds"], side[seed]["returns"], strict=True))
-            for side in (first, second)
-        )
-        gaps.append([one[track] - other[track] for track in sorted(one.keys() & other.keys())])
-    if not gaps or min(map(len, gaps)) < 8:
+    tracks = _common_tracks([*ones, *others])
+    if min(len(ones), len(others)) < 2 or len(tracks) < FEWEST_TRACKS:
         return None
-    each = [statistics.fmean(gap) for gap in gaps]
-    by_training: dict[tuple, list[float]] = {}
-    for seed, gap in zip(common, each, strict=True):
-        ms = tuple(Name.parse(side[seed]["model"]).seed for side in (first, second))
-        by_training.setdefault(ms, []).append(gap)
-    mean, reach = statistics.fmean(each), student_reach(gaps[0] if len(each) == 1 else each)
-    if len(by_training) > 1:
-        trainings = [statistics.fmean(group) for group in by_training.values()]
-        reach = max(reach, student_reach(trainings))
-    return {
-        "mean": mean,
-        "low": mean - reach,
-        "high": mean + reach,
-        "seeds": len(gaps),
-        "trainings": len(by_training),
-        "tracks": min(map(len, gaps)),
-    }
+    first, second = ([fmean(_returns(e, tracks)) for e in side] for side in (ones, others))
+    return statistics.difference(first, second)
+
+
+@dataclass(frozen=True)
+class Duel:
+    """One agent less another, track by track: it speaks of these two, not of other searches."""
+
+    tracks: int
+    mean: Estimate  #: of the difference of returns, with the bootstrap's interval over tracks
+    median: Estimate
+    perfect: Perfect
+
+
+def compare_agents(one: dict, other: dict) -> Duel | None:
+    """Two evaluated agents on their common tracks; None if these are too few."""
+    tracks = _common_tracks([one, other])
+    if len(tracks) < FEWEST_TRACKS:
+        return None
+    first, second = (_returns(e, tracks) for e in (one, other))
+    gaps = [a - b for a, b in zip(first, second, strict=True)]
+    return Duel(
+        len(tracks),
+        Estimate(fmean(gaps), *statistics.mean_of_laps(gaps)),
+        statistics.median_of_pairs(first, second),
+        statistics.perfect_laps(*([r >= 900 for r in side] for side in (first, second))),
+    )
+
+
+def _common_tracks(found: list[dict]) -> list[int]:
+    return sorted(set.intersection(*(set(e["seeds"]) for e in found))) if found else []
+
+
+def _returns(evaluation: dict, tracks: list[int]) -> list[float]:
+    by_track = dict(zip(evaluation["seeds"], evaluation["returns"], strict=True))
+    return [by_track[track] for track in tracks]

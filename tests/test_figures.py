@@ -12,6 +12,7 @@ from PIL import Image, ImageSequence
 from awm import config, figures, rollout
 from awm.errors import AwmError
 from awm.figures import gallery, pictures
+from awm.statistics import Estimate
 
 
 def vae_history(updates=40):
@@ -155,10 +156,9 @@ def drawings():
             {"none": generations(), "none-seed1": generations()[:7], "V": generations()}
         ),
         "likelihood_gains": lambda: figures.likelihood_gains(
-            {
-                kind: {"mean": -0.1, "low": -0.3, "high": 0.1, "each": [-0.15, -0.1, -0.05]}
-                for kind in ("feature", "wide")
-            }
+            {"none": [30.4, 30.5], "feature": [30.2, 30.3], "wide": [30.3, 30.4]},
+            "wide",
+            {"feature": Estimate(-0.1, -0.3, 0.1)},
         ),
         "controller_training": lambda: figures.controller_training({"none": generations()}),
         "controllers_training": lambda: figures.controller_training(

@@ -4,9 +4,8 @@ import json
 
 import numpy as np
 import pytest
-from scipy import stats
 
-from awm import config, provenance, report, results
+from awm import config, provenance, report, results, statistics
 from awm.config import get_profile
 
 PROFILE = get_profile("smoke")
@@ -156,51 +155,47 @@ def test_results_hold_the_studys_own_evaluations_only(workspace):
     assert found[0]["record"] == "data/smoke/evaluations/none-reference.json"
 
 
-def test_differences_are_paired_by_track():
-    rng = np.random.default_rng(0)
-    tracks = rng.normal(500, 300, 20)  # tracks differ much more than controllers
-    gaps = rng.normal(30, 10, 20)
-    found = results.compare(
-        [evaluation("spatial", tracks + gaps)],
-        [evaluation("none", tracks[::-1], seeds=range(19, -1, -1))],
+def searches(model, means, tracks):
+    """A search a mean, all evaluated on the same tracks."""
+    return [
+        evaluation(f"{model}-seed{seed}" if seed else model, tracks - tracks.mean() + mean)
+        for seed, mean in enumerate(means)
+    ]
+
+
+def test_models_are_compared_search_by_search():
+    tracks = np.random.default_rng(0).normal(500, 300, 20)  # they differ more than searches do
+    ones, others = [700, 780, 760, 650], [500, 620, 540]
+    found = results.compare(searches("spatial", ones, tracks), searches("none", others, tracks))
+    expected = statistics.difference(ones, others)
+    assert (found.value, found.low, found.high) == pytest.approx(
+        (expected.value, expected.low, expected.high)
     )
-    expected = stats.ttest_1samp(gaps, 0).confidence_interval(0.95)
-    assert found["mean"] == pytest.approx(gaps.mean())
-    assert (found["low"], found["high"]) == pytest.approx((expected.low, expected.high))
-    assert (found["seeds"], found["tracks"]) == (1, 20)
+    assert found.sign == 1
 
 
-def test_with_several_seeds_the_interval_is_over_seeds():
+def test_only_common_tracks_are_compared():
     tracks = np.arange(10.0)
-    ones = [evaluation(f"spatial-seed{s}" if s else "spatial", tracks + s) for s in range(4)]
-    others = [evaluation(f"none-seed{s}" if s else "none", tracks) for s in range(3)]
-    found = results.compare(ones, others)
-    expected = stats.ttest_1samp([0, 1, 2], 0).confidence_interval(0.95)
-    assert found["seeds"] == 3
-    assert (found["low"], found["high"]) == pytest.approx((expected.low, expected.high))
+    ones = [evaluation(name, tracks + gain) for name, gain in (("V", 30), ("V-seed1", 32))]
+    others = [
+        evaluation(name, [*tracks[::-1], -900], seeds=[*range(9, -1, -1), 77])
+        for name in ("none", "none-seed1")
+    ]
+    assert results.compare(ones, others).value == pytest.approx(31)
 
 
-def test_searches_on_one_m_share_its_luck():
-    """Three searches on a lucky M are one observation of what an M is worth, not three."""
-    tracks, names = np.arange(10.0), ["spatial", *(f"spatial-seed{s}" for s in range(1, 5))]
-    gains, trainings = [30, 36, 33, -3, 0], [0, 0, 0, 1, 2]
-    ones = [evaluation(name, tracks + gain) for name, gain in zip(names, gains, strict=True)]
-    others = [evaluation(name.replace("spatial", "none"), tracks) for name in names]
-    for one, other, m in zip(ones, others, trainings, strict=True):
-        one["model"], other["model"] = (f"{k}-seed{m}" if m else k for k in ("spatial", "none"))
-    found = results.compare(ones, others)
-    assert (found["seeds"], found["trainings"]) == (5, 3)
-    assert found["mean"] == pytest.approx(np.mean(gains))
-    interval = stats.ttest_1samp([33, -3, 0], 0).confidence_interval(0.95)
-    assert found["high"] - found["low"] == pytest.approx(interval.high - interval.low)
-    assert results.compare(ones[:3], others[:3])["trainings"] == 1
-    # Trainings that agree by chance, where their searches do not, prove nothing.
-    gains = [-60, 20, 100, 22, 18]
-    for one, gain in zip(ones, gains, strict=True):
-        one["returns"] = (tracks + gain).tolist()
-    found = results.compare(ones, others)
-    interval = stats.ttest_1samp(gains, 0).confidence_interval(0.95)
-    assert (found["low"], found["high"]) == pytest.approx((interval.low, interval.high))
+def test_agents_are_compared_track_by_track():
+    tracks = np.linspace(880, 930, 20)
+    found = results.compare_agents(
+        evaluation("none", tracks + 4), evaluation("spatial", tracks[::-1], seeds=range(19, -1, -1))
+    )
+    assert (found.tracks, found.mean.value, found.median.value) == (
+        20,
+        pytest.approx(4),
+        pytest.approx(4),
+    )
+    assert (found.mean.sign, found.median.sign) == (1, 1)
+    assert (found.perfect.first, found.perfect.second) == (1, 0) and found.perfect.sign == 0
 
 
 def test_a_pause_of_the_machine_is_no_work():
@@ -209,9 +204,13 @@ def test_a_pause_of_the_machine_is_no_work():
     assert results._seconds({"wall_time_s": 50.0}) == 50.0
 
 
-def test_few_tracks_say_nothing():
-    assert results.compare([evaluation("V", range(7))], [evaluation("none", range(7))]) is None
-    assert results.compare([], [evaluation("none", range(20))]) is None
+def test_what_says_nothing_is_not_compared():
+    few, tracks = np.arange(7.0), np.arange(20.0)
+    assert results.compare(searches("V", [1, 2], few), searches("none", [1, 2], few)) is None
+    assert results.compare_agents(evaluation("V", few), evaluation("none", few)) is None
+    one = [evaluation("V", tracks)]
+    assert results.compare(one, searches("none", [1, 2], tracks)) is None, "a single search"
+    assert results.compare([], searches("none", [1, 2], tracks)) is None
 
 
 def test_the_report_writes_them(workspace):

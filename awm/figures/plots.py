@@ -127,26 +127,31 @@ def mdn_rnn_learning_curves(histories, baselines=None, key="nll", ylabel=None):
     return fig
 
 
-def likelihood_gains(gains):
-    """What each M gains over plain M: one row a model, a dot a training, mean and 95 % interval.
+def likelihood_gains(nll, control, gains):
+    """What each M gains over a control: one row a model, a dot a training, mean and 95 % interval.
 
-    `gains` is {model: {"mean", "low", "high", "each"}} in nats a step
-    (`awm.baselines.compare_attentions`); negative is better.
+    `nll` is {model: one value a training} in nats a step (`awm.baselines.compare_attentions`);
+    `gains` are the `awm.statistics.Estimate`s of those that have one. Negative is better.
     """
-    fig = figure(0.8 + 0.36 * len(gains))
+    models = [model for model in nll if model != control]
+    zero = np.mean(nll[control])
+    fig = figure(0.8 + 0.36 * len(models))
     axes = fig.subplots()
-    for row, (model, gain) in enumerate(gains.items()):
-        color = model_color(model)
-        axes.plot([gain["low"], gain["high"]], [row, row], color=INK, linewidth=2.2)
-        axes.plot(gain["each"], [row] * len(gain["each"]), "o", color=color, markersize=6,
+    for row, model in enumerate(models):
+        each = np.asarray(nll[model]) - zero
+        if model in gains:
+            ends = [gains[model].low, gains[model].high]
+            axes.plot(ends, [row, row], color=INK, linewidth=2.2)
+        axes.plot(each, [row] * len(each), "o", color=model_color(model), markersize=6,
                   markeredgecolor="white", zorder=4)  # fmt: skip
-        axes.plot(gain["mean"], row, "D", color=INK, markersize=5, zorder=5,
+        axes.plot(each.mean(), row, "D", color=INK, markersize=5, zorder=5,
                   markeredgecolor="white", markeredgewidth=0.8)  # fmt: skip
     axes.axvline(0, color=MUTED, linewidth=1, linestyle=(0, (4, 3)))
-    axes.set_yticks(range(len(gains)), [model_label(model) for model in gains])
+    axes.set_yticks(range(len(models)), [model_label(model) for model in models])
     axes.set(
-        ylim=(len(gains) - 0.5, -0.5),
-        xlabel="negative log-likelihood on test episodes less plain M's (nats a step)",
+        ylim=(len(models) - 0.5, -0.5),
+        xlabel=f"negative log-likelihood on test episodes, less the mean of {model_label(control)} "
+        "(nats a step)",
     )
     axes.grid(False, axis="y")
     axes.tick_params(axis="y", labelcolor=INK)
