@@ -21,10 +21,11 @@ from tempfile import TemporaryDirectory
 import jinja2
 from pygments.formatters import HtmlFormatter
 
-from awm import config, evolution, markup, notebook_page, provenance, results
+from awm import config, evolution, markup, notebook_page, provenance, results, verdicts
 from awm.config import ATTENTIONS, MODELS, Profile, get_profile
 from awm.errors import AwmError
 from awm.names import Name, evolved
+from awm.statistics import Estimate
 
 TEMPLATES = Path(__file__).parent / "report_template"
 
@@ -195,6 +196,35 @@ class Record:
         )
 
 
+class Published:
+    """What others have reported (`published.json`), each number with its place as its origin."""
+
+    def __init__(self):
+        self.value = json.loads((TEMPLATES / "published.json").read_text("utf-8"))
+
+    def returns(self) -> list[dict[str, str]]:
+        """Agents that others have published: `agent`, `score`, `differs` and `source`, a key."""
+        rows = []
+        for work in self.value["returns"].values():
+            origin = f"{work['source']}, {work['where']}"
+            mean, deviation = (number(work[key], "d", origin) for key in ("mean", "deviation"))
+            row = {key: work[key] for key in ("agent", "differs", "source")}
+            rows.append(row | {"score": f"{mean}&nbsp;±&nbsp;{deviation}"})
+        return rows
+
+    def number(self, key: str, form: str = ",.0f") -> str:
+        """A number of one of the other parts, such as `original.frames`."""
+        part, _, name = key.partition(".")
+        found = self.value[part][name]
+        return number(found["value"], form, found["where"])
+
+    def took(self, key: str) -> str:
+        """A number of seconds, in words."""
+        part, _, name = key.partition(".")
+        found = self.value[part][name]
+        return _marked(found["value"], duration, found["where"])
+
+
 def number(value, form: str, origin: str) -> str:
     """A number with a tooltip that tells where it was recorded; a note when it was not."""
     return _marked(value, lambda v: format(v, form).replace("-", "−"), origin)
@@ -273,6 +303,8 @@ def _records(profile: Profile) -> dict:
         "map_head": Record.load(profile, "map_head.json"),
         "rewards": Record.load(profile, "mdn_rnn-rewards.json"),
         "horizon": Record.load(profile, "dream-horizon.json"),
+        "idle": Record.load(profile, "dream-idle.json"),
+        "published": Published(),
         "faults": Record.load(profile, "faults.json"),
         "iteration": Record.load(profile, "iteration-none.json"),
         "evolution": _all(profile, "evolution", ".jsonl"),
@@ -284,6 +316,8 @@ def _records(profile: Profile) -> dict:
         "difference": _difference,
         "cost": lambda controller: _cost(profile, controller),
         "routes": lambda levels: _routes(profile, levels),
+        "foresight": _foresight,
+        "foresight_less": _foresight_less,
         "temperatures": _temperatures(profile),
     }
 
@@ -330,6 +364,48 @@ def _difference(ones: list[Record], others: list[Record]) -> dict | None:
         if found["trainings"] > 1
         else ("over seeds" if found["seeds"] > 1 else "over tracks"),
         "sign": 0 if not clear else (1 if found["mean"] > 0 else -1),
+    }
+
+
+def _foresight(horizon: Record, step: int, kind: str) -> dict[str, str] | None:
+    """How far plain M's dreams are off after so many steps, beside the guess without a model.
+
+    `kind` is one of `awm.dream.error_by_horizon`; None where it was not recorded.
+    """
+    steps = horizon.get("steps") or []
+    if step not in steps or not horizon.get(f"models.none.mean.{kind}"):
+        return None
+    place = f"{kind}.{steps.index(step)}"
+    form = ",.1f" if kind == "return" else ",.0f"
+    keys = {end: f"models.none.{end}.{place}" for end in ("mean", "low", "high")}
+    shown = {end: horizon.number(key, form) for end, key in keys.items()}
+    off = None
+    if horizon.get(keys["low"]) is not None:
+        off = Estimate(*(horizon.get(key) for key in keys.values()))
+    return shown | {
+        "guess": horizon.number(f"still.{place}", form),
+        "several": off is not None,
+        "verdict": off and verdicts.foresight(off, horizon.get(f"still.{place}")),
+    }
+
+
+def _foresight_less(horizon: Record, kind: str) -> dict | None:
+    """How the attentive Ms' errors after a second differ from the control's, and what it shows."""
+    less = {
+        attention: horizon.get(f"less.{attention}.{kind}")
+        for attention in ("feature", "spatial", "temporal")
+    }
+    gaps = {name: Estimate(*gap.values()) for name, gap in less.items() if gap}
+    if not gaps:
+        return None
+    shown = {
+        name: {end: horizon.number(f"less.{name}.{kind}.{end}", "+,.1f") for end in less[name]}
+        for name in gaps
+    }
+    return {
+        "control": {"wide": "the wider M", "none": "plain M"}[horizon.get("control")],
+        "gaps": shown,
+        "verdict": verdicts.predicts(gaps),
     }
 
 
@@ -401,6 +477,7 @@ def _stages(records: dict, notebooks: dict[str, Record]) -> list[tuple[str, Reco
         ("Attention in M compared", records["gains"]),
         ("Rewards of M", records["rewards"]),
         ("Dreams left alone", records["horizon"]),
+        ("Dreams with idle latents held", records["idle"]),
         *((f"C on {label(name)}", record) for name, record in records["controllers"].items()),
         *(
             (f"Evaluation of {r.get('controller')}, {r.get('frames')} frames", r)
@@ -494,9 +571,16 @@ class Story:
         alt = words.get("alt") or caption or name.replace("_", " ")
         return (
             f'<figure id="figure-{name}"><img src="{markup.data_uri(path)}" '
-            f'alt="{html.escape(alt)}"><figcaption><b>{label}.</b> {_inline(caption)}</figcaption>'
-            "</figure>"
+            f'alt="{html.escape(alt)}"><figcaption><b>{label}.</b> {_inline(caption)}'
+            f"{self._drawn_by(name)}</figcaption></figure>"
         )
+
+    def _drawn_by(self, name: str) -> str:
+        """Where a caption's numbers come from: the executed notebook that wrote it."""
+        by = FIGURES.get(name)
+        if by not in self.executed:
+            return ""
+        return f' <span class="origin">From {self.notebook(by)}.</span>'
 
     def table(self, name: str, caption: str, header: list[str], rows: list[list[str]]) -> str:
         """A numbered table; its cells are HTML."""

@@ -143,3 +143,12 @@ def recheck(check: Mapping) -> str:
         f"{check['again']:.0f}, where the claim has {check['claimed']:.0f} on the same tracks; "
         f"{found}."
     )
+
+
+def foresight(error: Estimate, guess: float) -> str:
+    """Of a dream's error, with its interval, beside that of a guess without a model."""
+    if error.high < guess:
+        return "the dream is the better guess"
+    if error.low > guess:
+        return "the dream is the worse guess"
+    return "neither can be called the better guess"

@@ -44,27 +44,6 @@ def test_a_dream_with_real_codes_is_the_sequence(smoke):
     assert torch.allclose(rewards, expected, atol=1e-5)
 
 
-def test_errors_of_a_dream_are_those_of_its_guesses(smoke):
-    profile = get_profile("smoke")
-    rollouts, v = dataset.open_rollouts(profile), vae.load(profile)
-    latents = dataset.encode_latents(profile, v)
-    ms = {kind: mdn_rnn.load(profile, kind) for kind in ("none", "temporal")}
-    found = dream.error_by_horizon(v, ms, rollouts, latents, [0, 3], horizon=8, warm_up=5)
-    assert [entry["step"] for entry in found] == list(range(1, 9))
-    still, episodes = [], rollouts.indices("test")
-    for i in episodes:
-        ahead = latents.mu[i, 6:14] - latents.mu[i, 5]
-        still.append(np.square(ahead[:, [0, 3]]).sum(-1))
-    assert [e["z_still"] for e in found] == pytest.approx(np.mean(still, axis=0), rel=1e-4)
-    m, i = ms["temporal"], int(episodes[0])
-    z, actions = torch.from_numpy(latents.mu[i, :14]), rollouts.column("actions")[i][:14]
-    _, expected = dream.imagine(m, z, torch.from_numpy(actions), 0.1, warm_up=5)
-    missed = np.cumsum(expected[5:13].numpy() - rollouts.column("rewards")[i][5:13])
-    if len(episodes) == 1:
-        errors = [e["return_temporal"] for e in found]
-        assert errors == pytest.approx(np.abs(missed), rel=1e-3, abs=1e-4)
-
-
 def test_a_replay_is_the_dream_that_was_counted(smoke):
     world = dream.load("smoke")
     size = world.v.z_size + world.m.hidden_size + 1
@@ -193,13 +172,3 @@ def test_rewards_are_judged_once(smoke_copy):
     path = config.data_dir("smoke") / "mdn_rnn-rewards.json"
     provenance.write_json(path, {**provenance.read_json(path), "none": "as it was recorded"})
     assert baselines.compare_rewards("smoke", kinds)["none"] == "as it was recorded"
-
-
-def test_how_far_dreams_can_be_trusted_is_measured_once(smoke_copy):
-    kinds = ("none", "temporal")
-    errors = dream.horizon("smoke", kinds, steps=20)
-    assert [e["step"] for e in errors] == list(range(1, 21))
-    path = config.data_dir("smoke") / "dream-horizon.json"
-    provenance.write_json(path, {**provenance.read_json(path), "errors": "as they were recorded"})
-    assert dream.horizon("smoke", kinds, steps=20) == "as they were recorded"
-    assert len(dream.horizon("smoke", kinds, steps=5)) == 5

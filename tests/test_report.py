@@ -372,6 +372,80 @@ def test_verdicts_follow_the_signs(run):
     assert not re.findall(r"[a-z)]\.[A-Z][a-z]+ ", text_of(prose)), "a space was swallowed"
 
 
+def dreamt_error(mean, reach, guess, **less):
+    """A record of `awm.dream.horizon` in which all kinds of error are alike."""
+
+    def curves(value):
+        return {kind: [value, value] for kind in ("z", "frame", "return")}
+
+    ends = {"mean": mean, "low": mean - reach, "high": mean + reach}
+    return {
+        "dreams": 12,
+        "steps": [10, 50],
+        "still": curves(guess),
+        "models": {"none": {end: curves(value) for end, value in ends.items()}},
+        "control": "wide",
+        "less": {
+            kind: {k: {"mean": gap, "low": gap - 1, "high": gap + 1} for k in ("frame", "return")}
+            for kind, gap in less.items()
+        },
+    }
+
+
+@pytest.mark.parametrize(
+    "mean, gap, said",
+    [
+        (5.0, -2.0, "the dream is the better guess. With attention that error differs from that of "
+         "the wider M by −2.0 points for feature attention (−3.0 to −1.0), all three intervals at "
+         "once: attention to features helps."),
+        (15.0, 2.0, "the dream is the worse guess.*attention to features hurts."),
+        (9.5, 0.5, "neither can be called the better guess.*of attention to features nothing"),
+    ],
+)  # fmt: skip
+def test_how_far_a_dream_can_be_trusted_is_said_as_it_was_measured(run, mean, gap, said):
+    write_record("dream-horizon.json", **dreamt_error(mean, 1.0, 10.0, feature=gap))
+    report.build(PROFILE)
+    text = text_of(page())
+    assert "at 12 random moments of the test episodes" in text
+    assert f"misses by {mean} points ({mean - 1} to {mean + 1}) on average" in text
+    pattern = said if ".*" in said else re.escape(said)
+    assert re.search(pattern, text)
+
+
+def test_one_training_of_m_proves_nothing_of_its_dreams(run):
+    record = dreamt_error(5.0, 1.0, 10.0)
+    del record["models"]["none"]["low"], record["models"]["none"]["high"]
+    write_record("dream-horizon.json", **record)
+    report.build(PROFILE)
+    text = text_of(page())
+    assert (
+        "by 10.0, in one training." in text and "better guess" not in text.partition("by 10.0")[2]
+    )
+
+
+def test_what_others_reported_tells_where(run):
+    report.build(PROFILE)
+    html = page()
+    for title, shown in (
+        ("images/Controller.html, NPOPULATION", "10"),
+        ("collecting_state-2019.12.07.ipynb, last line of its progress: 500 episodes in 4:36:30",
+         "4 h 36 min"),
+        ("ha2018, table 1 and appendix", "906"),
+    ):  # fmt: skip
+        assert f'<span class="num" title="{title}">{shown}</span>' in html
+    assert 'title="commit 0f42622' in html
+    for key, work in report.Published().value["returns"].items():
+        assert work["source"] in json.loads((report.TEMPLATES / "references.json").read_text()), key
+
+
+def test_a_caption_tells_which_notebook_wrote_its_numbers(run):
+    write_picture("vae_val_loss", "It ended at 12.3.")
+    report.build(PROFILE)
+    html = page()
+    assert 'It ended at 12.3. <span class="origin">From <a href="02_vae.html">' in html
+    assert "notebook 07_results" not in html.partition('id="figure-MDP"')[2].partition("</fig")[0]
+
+
 def test_a_number_that_was_not_recorded_is_not_made_up(run):
     write_record("vae.json", wall_time_s=12.0, history=[], test={})
     report.build(PROFILE)

@@ -369,26 +369,35 @@ def dream_and_reality(logs):
     return fig
 
 
-def dream_errors(errors, models):
+def dream_errors(found):
     """Errors of dreams against the steps since M was left alone: of z, frames and return.
 
-    `errors` is what `awm.dream.error_by_horizon` returns, `models` the names of its Ms.
+    `found` is what `awm.dream.error_by_horizon` returns: a line for every M's mean and, of
+    several trainings, a band for its interval; dashed the guess without a model.
     """
     titles = {
-        "z": "squared error of z",
-        "frame": "squared error of the frame",
-        "return": "error of the return so far",
+        "z": ("squared error of z", "nothing moves"),
+        "frame": ("squared error of the frame", "nothing moves"),
+        "return": ("error of the return (points)", "the pace stays"),
     }
-    fig, (row,) = panels(1, 3, 2.7)
-    for axes, (kind, title) in zip(row, titles.items(), strict=True):
-        at = _numbers(errors, "step")
-        axes.plot(at, _numbers(errors, f"{kind}_still"), "--", color=MUTED, label="nothing moves")
-        for model in models:
-            axes.plot(at, _numbers(errors, f"{kind}_{model}"), color=model_color(model),
-                      label=model_label(model))  # fmt: skip
+    fig, (row,) = panels(1, 3, 2.9)
+    at = found["steps"]
+    for axes, (kind, (title, guess)) in zip(row, titles.items(), strict=True):
+        dashed = axes.plot(at, found["still"][kind], "--", color=MUTED, label=guess)
+        for model, curves in found["models"].items():
+            color = model_color(model)
+            axes.plot(
+                at, curves["mean"][kind], color=color, label=model_label(model), linewidth=1.2
+            )
+            if "low" in curves:
+                axes.fill_between(at, curves["low"][kind], curves["high"][kind], color=color,
+                                  alpha=0.15, linewidth=0)  # fmt: skip
         axes.set(title=title, xlabel="steps alone", ylim=(0, None))
         _finish(axes)
-    fig.legend(*row[0].get_legend_handles_labels(), loc="outside upper left", ncols=4)
+        # The guess is another in each panel; the colours are the same in all.
+        axes.legend(handles=dashed, loc="upper left")
+    handles, labels = row[0].get_legend_handles_labels()
+    fig.legend(handles[1:], labels[1:], loc="outside upper left", ncols=3)
     return fig
 
 
