@@ -64,6 +64,15 @@ def dreamt_generations():
     ]
 
 
+def dreamt_errors():
+    def curves(*values):
+        return {kind: list(values) for kind in ("z", "frame", "return")}
+
+    band = {"mean": curves(1, 2), "low": curves(0, 1), "high": curves(2, 3)}
+    models = {"none": band, "feature": {"mean": curves(2, 4)}}
+    return {"steps": [1, 5], "still": curves(3, 6), "models": models}
+
+
 def evaluation(controller, frames="fast", episodes=16):
     returns = np.random.default_rng(1).normal(800, 90, episodes)
     return {
@@ -121,15 +130,7 @@ def drawings():
         "dream_and_reality": lambda: figures.dream_and_reality(
             [dreamt_generations(), dreamt_generations()]
         ),
-        "dream_errors": lambda: figures.dream_errors(
-            [
-                {"step": n, **{f"{kind}_{name}": n * k for name in ("still", "none", "feature")}}
-                | {f"{kind}_still": n for kind in ("z", "frame", "return")}
-                | {f"{k}_{name}": n for k in ("z", "return") for name in ("none", "feature")}
-                for n, k, kind in ((1, 2, "frame"), (2, 3, "frame"))
-            ],
-            ["none", "feature"],
-        ),
+        "dream_errors": lambda: figures.dream_errors(dreamt_errors()),
         "dream_rounds": lambda: figures.dream_rounds(
             [
                 {
@@ -210,6 +211,28 @@ def test_a_diagrams_words_stay_inside_and_apart(name):
             overlap = box.intersection(box, other)
             # Extents include the leading above and below the letters.
             assert overlap is None or min(overlap.width, overlap.height) < 3
+
+
+def test_each_panel_of_dream_errors_names_its_own_guess():
+    fig = figures.dream_errors(dreamt_errors())
+    guesses = [[t.get_text() for t in axes.get_legend().get_texts()] for axes in fig.axes]
+    assert guesses == [["nothing moves"], ["nothing moves"], ["the pace stays"]]
+    models = [text.get_text() for text in fig.legends[0].get_texts()]
+    assert models == ["plain M", "M, feature attention"]
+    # A band only where there are several trainings.
+    assert [len(axes.collections) for axes in fig.axes] == [1, 1, 1]
+
+
+@pytest.mark.parametrize(
+    "name, label",
+    [
+        ("none-dream-tau0.5-seed1", "plain M, dream, τ = 0.5, seed 1"),
+        ("spatial-seed12-refined", "M, spatial attention, seed 12, refined"),
+        ("none-dream-round3-woken", "plain M, dream, round 3, woken"),
+    ],
+)
+def test_labels_are_words_and_whole_numbers(name, label):
+    assert figures.model_label(name) == label
 
 
 def test_models_keep_their_colours():

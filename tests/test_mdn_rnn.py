@@ -185,6 +185,28 @@ def test_sequences_are_what_was_driven(smoke):
     assert batch.done.sum() == 0, "cut by the limit, not ended"
 
 
+def test_ends_are_those_that_the_simulator_recorded(smoke, monkeypatch):
+    """An end at the last possible step is one, and an episode that is merely short has none."""
+    profile = get_profile("smoke")
+    rollouts = dataset.open_rollouts(profile)
+    latents = dataset.encode_latents(profile, vae.load(profile))
+    column = rollouts.column
+    ended = [np.zeros(n, bool) for n in rollouts.lengths]
+    test = int(rollouts.indices("test")[0])
+    ended[1][-1] = ended[test][-1] = True
+    monkeypatch.setattr(
+        rollouts, "column", lambda name: ended if name == "terminated" else column(name)
+    )
+    data = mdn_rnn.SequenceData(profile, rollouts, latents)
+    last = int(rollouts.lengths[1]) - 16
+    done = data.cut([(1, last), (1, last - 4), (1, last + 8)], False, np.random.default_rng(0)).done
+    assert done.sum(1).tolist() == [1, 0, 1] and done[0, 15] == done[2, 7] == 1
+    rollouts.lengths[2] = 40
+    assert data.cut([(2, 24)], False, np.random.default_rng(0)).done.sum() == 0
+    others = sum(ended[i].any() for i in rollouts.indices("test"))
+    assert mdn_rnn.reward_quality(mdn_rnn.load(profile), rollouts, latents)["ends"] == others > 0
+
+
 def test_padding_counts_for_nothing(smoke):
     profile = get_profile("smoke")
     data = mdn_rnn.SequenceData(

@@ -4,7 +4,9 @@ import json
 import re
 
 import nbformat
+import numpy as np
 import pytest
+from PIL import Image
 
 from awm import pipeline, provenance, report
 from awm.config import get_profile
@@ -92,6 +94,17 @@ def test_notebooks_read_like_prose(path):
             assert not re.search(r"^\s*(def|class) ", cell.source, re.M), "logic belongs in awm"
     text = [c for c in notebook.cells if c.cell_type == "markdown"]
     assert notebook.cells[0].source.startswith("# ") and len(text) >= 3
+
+
+def test_pictures_are_what_their_texts_say(study):
+    """The first frame of the report shows the car on the road, and curves have no code names."""
+    text = json.loads((study / "images" / "captions.json").read_text())["vae_recon_input"]["alt"]
+    assert "on a grey road" in text
+    shown = np.asarray(Image.open(study / "images" / "vae_recon_input.png").convert("RGB"), int)
+    scale = len(shown) // 64
+    around = shown[42 * scale : 60 * scale, 27 * scale : 37 * scale].reshape(-1, 3)
+    grey = np.abs(around - around.mean(axis=1, keepdims=True)).max(axis=1) < 12
+    assert grey.mean() > 0.4
 
 
 def test_there_are_seven_in_order():

@@ -11,7 +11,7 @@ import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 from PIL import Image
 
-from awm import config, markup, notebook_page, provenance, report
+from awm import config, evaluation, markup, notebook_page, provenance, report
 from awm.errors import AwmError
 
 PROFILE = config.PROFILES["smoke"]
@@ -272,7 +272,7 @@ def test_without_any_run_the_report_says_what_is_missing():
         ("No controller has been evaluated", "07"),
     ):
         assert f"{stage} in this profile: notebook {notebook} does it" in text
-    assert 'class="num"' not in page()
+    assert 'title="data/' not in page(), "a number of ours, from nowhere"
 
 
 def test_a_missing_figure_says_which_notebook_draws_it(run):
@@ -434,6 +434,8 @@ def test_what_others_reported_tells_where(run):
     ):  # fmt: skip
         assert f'<span class="num" title="{title}">{shown}</span>' in html
     assert 'title="commit 0f42622' in html
+    # The figure of all returns shows the same.
+    assert evaluation.PUBLISHED["World model"] == (906, 21) and len(evaluation.PUBLISHED) == 4
     for key, work in report.Published().value["returns"].items():
         assert work["source"] in json.loads((report.TEMPLATES / "references.json").read_text()), key
 

@@ -70,6 +70,30 @@ def test_free_bits_leave_a_cheap_posterior_alone():
     assert (loss - error).item() == pytest.approx(0.5 * 32)
 
 
+class Numbered:
+    """Episodes whose frames hold their episode's number."""
+
+    def __init__(self, lengths):
+        self.lengths = lengths
+
+    def indices(self, split):
+        return np.arange(len(self.lengths))
+
+    def episode(self, index):
+        frames = np.full((self.lengths[index], 64, 64, 3), index, np.uint8)
+        return type("Episode", (), {"frames": frames})
+
+
+@pytest.mark.parametrize("count", [5, 8, 50, 1024])
+def test_held_out_frames_are_of_every_episode_alike(count):
+    found = vae.held_out_frames(Numbered([385] * 50), "validation", count)
+    each = np.bincount(found[:, 0, 0, 0], minlength=50)
+    assert len(found) == count and each.max() - each.min() <= 1
+    if count < 50:  # not the first episodes alone
+        assert np.flatnonzero(each).max() >= 40
+    assert len(vae.held_out_frames(Numbered([3, 4]), "validation", 100)) == 7
+
+
 def test_validation_does_not_train(smoke):
     v = vae.load("smoke")
     before = {k: t.clone() for k, t in v.state_dict().items()}
