@@ -18,6 +18,9 @@ MIXTURE = {
     "reckless": 0.25,  # too fast for the bends: spins, wrong ways, returns at speed
 }
 
+#: Those that read the track from the simulator, which no agent can.
+SIGHTED = ("scripted", "noisy", "reckless")
+
 
 class RandomDriver:
     """A uniformly random action at every step (Ha & Schmidhuber 2018, section 4.1)."""

@@ -10,21 +10,33 @@ import html
 import json
 import math
 import re
-import statistics
 from collections.abc import Callable
 from dataclasses import asdict
 from datetime import datetime
 from functools import cache
 from pathlib import Path
+from statistics import fmean, median
 from tempfile import TemporaryDirectory
 
 import jinja2
 from pygments.formatters import HtmlFormatter
 
-from awm import config, evolution, markup, notebook_page, provenance, results, verdicts
+from awm import (
+    baselines,
+    config,
+    drivers,
+    evolution,
+    markup,
+    notebook_page,
+    provenance,
+    results,
+    statistics,
+    verdicts,
+)
 from awm.config import ATTENTIONS, MODELS, Profile, get_profile
 from awm.errors import AwmError
-from awm.names import Name, evolved
+from awm.names import Name, evolved, refined
+from awm.sim import MAX_EPISODE_STEPS
 from awm.statistics import Estimate
 
 TEMPLATES = Path(__file__).parent / "report_template"
@@ -204,13 +216,17 @@ class Published:
 
     def returns(self) -> list[dict[str, str]]:
         """Agents that others have published: `agent`, `score`, `differs` and `source`, a key."""
-        rows = []
-        for work in self.value["returns"].values():
-            origin = f"{work['source']}, {work['where']}"
-            mean, deviation = (number(work[key], "d", origin) for key in ("mean", "deviation"))
-            row = {key: work[key] for key in ("agent", "differs", "source")}
-            rows.append(row | {"score": f"{mean}&nbsp;±&nbsp;{deviation}"})
-        return rows
+        return [
+            {key: work[key] for key in ("agent", "differs", "source")} | {"score": self.score(name)}
+            for name, work in self.value["returns"].items()
+        ]
+
+    def score(self, name: str) -> str:
+        """Mean and deviation that were reported for one of these agents."""
+        work = self.value["returns"][name]
+        origin = f"{work['source']}, {work['where']}"
+        mean, deviation = (number(work[key], "d", origin) for key in ("mean", "deviation"))
+        return f"{mean}&nbsp;±&nbsp;{deviation}"
 
     def number(self, key: str, form: str = ",.0f") -> str:
         """A number of one of the other parts, such as `original.frames`."""
@@ -290,7 +306,8 @@ def _records(profile: Profile) -> dict:
     evaluations = [Record(path, found) for path, found in results.evaluations(profile).items()]
     return {
         "benchmarks": (config.report_dir() / "benchmarks.html").exists(),
-        "rollouts": Record.load(profile, "rollouts.json"),
+        "rollouts": (rollouts := Record.load(profile, "rollouts.json")),
+        "sighted": _sighted(rollouts),
         "vae": Record.load(profile, "vae.json"),
         "mdn_rnn": {m: Record.load(profile, f"mdn_rnn-{m}.json") for m in _M_NAMES},
         "further_ms": {
@@ -299,14 +316,15 @@ def _records(profile: Profile) -> dict:
             for name in (evolved(m, seed) for m in _M_NAMES)
         },
         "baselines": Record.load(profile, "mdn_rnn-baselines.json"),
-        "gains": Record.load(profile, "mdn_rnn-attentions.json"),
+        "gains": (gains := Record.load(profile, "mdn_rnn-attentions.json")),
+        "gained": _gained(gains),
         "map_head": Record.load(profile, "map_head.json"),
         "rewards": Record.load(profile, "mdn_rnn-rewards.json"),
         "horizon": Record.load(profile, "dream-horizon.json"),
-        "idle": Record.load(profile, "dream-idle.json"),
         "published": Published(),
         "faults": Record.load(profile, "faults.json"),
         "iteration": Record.load(profile, "iteration-none.json"),
+        "idle": Record.load(profile, "dream-idle.json"),
         "evolution": _all(profile, "evolution", ".jsonl"),
         "controllers": _all(profile, "controllers", ".json"),
         "evaluations": evaluations,
@@ -314,6 +332,13 @@ def _records(profile: Profile) -> dict:
         "over_seeds": _over_seeds,
         "average_steps": lambda group: _average_steps(profile, group),
         "difference": _difference,
+        "duel": _duel,
+        "said": _said,
+        "estimates": lambda gaps: {kind: gap["estimate"] for kind, gap in gaps.items()},
+        "against_controls": _against_controls,
+        "last_night": _last_night,
+        "coverage": _coverage,
+        "honest": _honest(evaluations),
         "cost": lambda controller: _cost(profile, controller),
         "routes": lambda levels: _routes(profile, levels),
         "foresight": _foresight,
@@ -334,7 +359,7 @@ def _families(evaluations: list[Record], frames: str) -> dict[str, list[Record]]
 def _over_seeds(group: list[Record], key: str, form: str = ",.0f") -> str:
     """The average of a number over the seeds of a search."""
     values = [r.get(key) for r in group]
-    known = None if None in values or not values else statistics.fmean(values)
+    known = None if None in values or not values else fmean(values)
     return number(known, form, f"mean {key} of " + ", ".join(r.origin for r in group))
 
 
@@ -342,29 +367,127 @@ def _average_steps(profile: Profile, group: list[Record]) -> str:
     """The average over the seeds of a search of all real steps that led to its controllers."""
     names = [str(r.get("controller")) for r in group]
     steps = [results.cost(profile, name)["real_steps"] for name in names]
-    known = None if None in steps else statistics.fmean(steps)
+    known = None if None in steps else fmean(steps)
     return number(_millions(known), ",.2f", "rollouts and logs of " + ", ".join(names))
 
 
+def _shown(found: Estimate, form: str, origin: str) -> dict:
+    """An estimate for the story: its numbers with their origin, and itself to be judged."""
+    ends = {"mean": found.value, "low": found.low, "high": found.high}
+    shown = {key: number(value, form, origin) for key, value in ends.items()}
+    if found.p is not None:
+        shown["p"] = _marked(found.p, _probability, origin)
+    return shown | {"interval": f"{shown['low']}&nbsp;to&nbsp;{shown['high']}", "estimate": found}
+
+
+def _probability(p: float) -> str:
+    if p > 0.99:
+        return "&gt; 0.99"
+    return f"= {p:.2g}" if p >= 0.001 else "&lt; 0.001"
+
+
+def _said(verdict: str, *on: dict | None) -> str:
+    """A verdict, with the estimates that it stands on as its tooltip."""
+    ends = (shown["estimate"] for shown in on if shown is not None)
+    origin = "; ".join(f"{e.value:+.4g} ({e.low:+.4g} to {e.high:+.4g})" for e in ends)
+    return f'<span class="num verdict" title="{html.escape(origin)}">{verdict}</span>'
+
+
 def _difference(ones: list[Record], others: list[Record]) -> dict | None:
-    """`results.compare` for the story: numbers with their origin, and the sign that they prove."""
+    """`results.compare` for the story."""
     found = results.compare([r.value for r in ones], [r.value for r in others])
+    files = ", ".join(r.origin for r in (*ones, *others))
+    origin = f"Welch's interval over {len(ones)} and {len(others)} searches: {files}"
+    return None if found is None else _shown(found, "+z.0f", origin)
+
+
+def _duel(one: Record, other: Record) -> dict | None:
+    """`results.compare_agents` for the story."""
+    found = results.compare_agents(one.value, other.value)
     if found is None:
         return None
-    files = ", ".join(r.origin for r in (*ones, *others))
-    origin = f"paired by seed and track: {files}"
-    shown = {key: number(found[key], "+z.0f", origin) for key in ("mean", "low", "high")}
-    clear = found["low"] > 0 or found["high"] < 0
+    origin = f"track by track: {one.origin}, {other.origin}"
+    perfect = found.perfect
     return {
-        **shown,
-        "tracks": number(found["tracks"], "d", origin),
-        "seeds": number(found["seeds"], "d", origin),
-        "several": found["seeds"] > 1,
-        "over": "over searches or over trainings of M, whichever is wider"
-        if found["trainings"] > 1
-        else ("over seeds" if found["seeds"] > 1 else "over tracks"),
-        "sign": 0 if not clear else (1 if found["mean"] > 0 else -1),
+        "tracks": number(found.tracks, "d", origin),
+        "mean": _shown(found.mean, "+z.0f", origin),
+        "median": _shown(found.median, "+z.1f", origin),
+        "alone": [number(n, "d", origin) for n in (perfect.first, perfect.second)],
+        "perfect_p": number(perfect.p, ".2g", f"McNemar's exact test, {origin}"),
+        "found": found,
     }
+
+
+def _gained(record: Record) -> dict | None:
+    """What attention adds to M's likelihood, and what size alone does (`baselines.gains`)."""
+    nll = record.get("nll")
+    if not nll:
+        return None
+    origin = f"{record.origin}: nll, "
+    seeds, control = len(nll["none"]), baselines.control_of(nll)
+    found = {"control": control, "seeds": seeds, "size": None}
+    found["average"] = {
+        kind: number(fmean(each), ",.3f", f"{origin}mean of {kind}") for kind, each in nll.items()
+    }
+    against = f"{origin}Dunnett's interval over {seeds} trainings, less {control}"
+    found["kinds"] = {
+        kind: _shown(gain, "+.3f", against) for kind, gain in baselines.gains(nll).items()
+    }
+    found["estimates"] = {kind: gain["estimate"] for kind, gain in found["kinds"].items()}
+    if control == "wide" and seeds > 1:
+        size = statistics.difference(nll["wide"], nll["none"])
+        found["size"] = _shown(size, "+.3f", f"{origin}Welch's interval, wide less none")
+    return found
+
+
+def _sighted(rollouts: Record) -> dict[str, str]:
+    """How many of the recorded episodes were driven by scripts that see the track, and of all."""
+    names, origin = rollouts.get("drivers"), f"{rollouts.origin}: drivers"
+    count = None if names is None else sum(name in drivers.SIGHTED for name in names)
+    return {
+        "count": number(count, "d", origin),
+        "of": number(None if names is None else len(names), "d", origin),
+    }
+
+
+def _coverage(training: float, trainings: tuple[int, ...]) -> str:
+    """`statistics.coverage` for the story."""
+    found = statistics.coverage(training, trainings)
+    return number(found, ".0%", "simulated: awm.statistics.coverage")
+
+
+def _against_controls(families: dict[str, list[Record]]) -> list[dict]:
+    """What a trained plain M is worth to C, beyond an untrained one and beyond V alone."""
+    found = []
+    for control, name in (("untrained", "an untrained M"), ("V", "V alone")):
+        if control in families and "none" in families:
+            gap = _difference(families["none"], families[control])
+            if gap is not None:
+                verdict = _said(verdicts.helps(gap["estimate"]), gap)
+                earns = _over_seeds(families[control], "mean")
+                found.append({"name": name, "earns": earns, "gap": gap, "verdict": verdict})
+    return found
+
+
+def _last_night(families: dict[str, list[Record]]) -> list[Record]:
+    """The controllers of the last round's dream that never learnt on the track, a seed each."""
+    dreamt = [name for name in map(Name.parse, families) if name.dream and not name.woken]
+    dreamt = [name for name in dreamt if name.model == "none" and name.temperature is None]
+    return families[str(max(dreamt, key=lambda name: name.round))] if dreamt else []
+
+
+def _honest(evaluations: list[Record]) -> dict | None:
+    """What a dream, which has no finish, pays for the pace of the refined agent's perfect laps."""
+    for r in evaluations:
+        if (r.get("controller"), r.get("frames")) != (refined("none"), "fast"):
+            continue
+        laps = zip(r.get("returns"), r.get("lengths") or (), strict=False)
+        perfect = [length for earned, length in laps if earned >= results.PERFECT]
+        if perfect:
+            steps, origin = fmean(perfect), f"{r.origin}: mean length of the perfect laps"
+            earns = MAX_EPISODE_STEPS * (1000 / steps - 0.1)
+            return {"steps": number(steps, ",.0f", origin), "earns": number(earns, ",.0f", origin)}
+    return None
 
 
 def _foresight(horizon: Record, step: int, kind: str) -> dict[str, str] | None:
@@ -417,6 +540,7 @@ def _cost(profile: Profile, controller: str) -> dict[str, str]:
         "real_steps": number(_millions(found["real_steps"]), ",.2f", origin),
         "dream_steps": number(_millions(found["dream_steps"]), ",.1f", origin),
         "core_hours": number(found["core_hours"], ",.1f", origin),
+        "watched_laps": number(found["watched_laps"], ",d", origin),
     }
 
 
@@ -430,7 +554,7 @@ def _temperatures(profile: Profile, model: str = "none") -> list[dict]:
         chosen = [evolution.chosen(log) for log in logs]
         origin = f"median of {len(logs)} searches in {model}'s dream at temperature {temperature}"
         values = {
-            key: statistics.median(entry[column] for entry in chosen)
+            key: median(entry[column] for entry in chosen)
             for key, column in (("dreamt", "validation"), ("real", "real"))
         }
         shown = {key: number(value, ",.0f", origin) for key, value in values.items()}
@@ -541,6 +665,7 @@ class Story:
             profile=self.profile,
             label=label,
             m_names=_M_NAMES,
+            verdicts=verdicts,
             missing=MISSING,
             **context,
         )

@@ -43,10 +43,12 @@ def cost(profile: Profile | str, controller: str) -> dict:
     """What it took to find a controller, from nothing.
 
     Returns `real_steps` (recorded, and driven by every search that led to it, validation
-    included), `dream_steps`, and `core_hours`: of the rollouts, V, M and those searches. Searches
-    count whole, with the generations after the one that was chosen. Core-hours are elapsed time
-    times cores, whatever else the machine did, but without the pauses in training V and M. A
-    value is None where something was not recorded.
+    included), `dream_steps`, `watched_laps`, and `core_hours`: of the rollouts, V, M and those
+    searches. Searches count whole, with the generations after the one that was chosen. Watched
+    laps were driven on the real track to follow a search in a dream: they chose nothing, and how
+    many steps they took was not recorded. Core-hours are elapsed time times cores, whatever else
+    the machine did, but without the pauses in training V and M. A value is None where something
+    was not recorded.
     """
     profile, name = get_profile(profile), Name.parse(controller)
     return _cost(profile, name, _searches(profile, name))
@@ -138,13 +140,16 @@ def _cost(profile: Profile, name: Name, searches: list[tuple[Profile, str]]) -> 
         parts += [_record(each, f"mdn_rnn-{m}.json") for each in rounds]
     hours = [_core_hours(_seconds(part), part) for part in parts]
     recorded_steps = [_recorded_steps(part) for part in rollouts]
-    steps = {"real_steps": recorded_steps, "dream_steps": [0]}
+    steps = {"real_steps": recorded_steps, "dream_steps": [0], "watched_laps": [0]}
     for where, search in searches:
         log = evolution.read_log(where, search)
         if not log:
             hours.append(None)
             continue
         steps["dream_steps" if _in_a_dream(log) else "real_steps"].append(log[-1]["steps"])
+        watched = sum(entry.get("real") is not None for entry in log)
+        tracks = log[0].get("settings", {}).get("validation_tracks", 0)
+        steps["watched_laps"].append(watched * tracks)
         hours.append(_core_hours(log[-1]["seconds"], log[0].get("record", {})))
     known = {**steps, "core_hours": hours}
     return {key: None if None in values else sum(values) for key, values in known.items()}
@@ -241,6 +246,9 @@ def entries(profile: Profile | str) -> list[dict]:
     return table
 
 
+#: The return of a perfect lap, at least: 1000 less a tenth of at most 1,000 steps.
+PERFECT = 900
+
 #: On fewer common tracks than this a comparison says nothing.
 FEWEST_TRACKS = 8
 
@@ -283,7 +291,7 @@ def compare_agents(one: dict, other: dict) -> Duel | None:
         len(tracks),
         Estimate(fmean(gaps), *statistics.mean_of_laps(gaps)),
         statistics.median_of_pairs(first, second),
-        statistics.perfect_laps(*([r >= 900 for r in side] for side in (first, second))),
+        statistics.perfect_laps(*([r >= PERFECT for r in side] for side in (first, second))),
     )
 
 

@@ -54,10 +54,15 @@ def predicts(gains: Mapping[str, Estimate]) -> str:
     return "; ".join(said)
 
 
+def lowers(gap: Estimate) -> str:
+    """Of a difference in negative log-likelihood, where less is better."""
+    return ("not proven", "it hurts", "it helps")[gap.sign]
+
+
 def duel(found: Duel) -> str:
     """Of one agent less another on the same tracks: in what the two differ, and in what not."""
     shown = {
-        "in the median of a track": found.median.sign,
+        "in the median over tracks": found.median.sign,
         "in perfect laps": found.perfect.sign,
         "in the mean": found.mean.sign,
     }
@@ -77,10 +82,9 @@ def memory(gap: Estimate | None) -> str:
     """Of a trained M's returns less an untrained one's: what it tells of the published control."""
     sign = 0 if gap is None else gap.sign
     return (
-        "After so short a search ours cannot tell either way",
-        "After so short a search ours is behind a trained one, which does not contradict what "
-        "a converged one found",
-        "After so short a search ours is even ahead of a trained one",
+        "Ours cannot be told from a trained one",
+        "Ours is behind a trained one",
+        "Ours is even ahead of a trained one",
     )[sign]
 
 
@@ -102,6 +106,13 @@ def rounds(found: Sequence[Mapping]) -> str:
         if all(after > before for before, after in zip(real, real[1:], strict=False))
         else "not every round is a gain"
     )
+
+
+def idle(rank: Mapping[str, float]) -> str:
+    """Of the rank correlations of real with dreamt return, latents `held` at their mean or not."""
+    if rank["held"] > rank["free"]:
+        return "Part of what goes wrong has a cause that can be named."
+    return "One suspect was not the cause."
 
 
 def dreaming_on(runs: Sequence[Sequence[float]]) -> str:
@@ -130,13 +141,10 @@ def recheck(check: Mapping) -> str:
     if check["same"] == 1:
         found = "every lap is the same to the digit"
     else:
+        on_the_whole = ("show no difference", "are BETTER than claimed", "are WORSE than claimed")
         found = (
-            f"{check['same']:.0%} of the laps are the same to the digit, and the others are "
-            + (
-                "no worse and no better on the whole",
-                "BETTER than claimed",
-                "WORSE than claimed",
-            )[check["difference"].sign]
+            f"{check['same']:.0%} of the laps are the same to the digit, and all of them together "
+            f"{on_the_whole[check['difference'].sign]}"
         )
     return (
         f"{check['controller']} on {check['episodes']} reference tracks, driven again: "

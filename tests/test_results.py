@@ -61,7 +61,8 @@ def test_a_refined_controller_also_costs_the_search_it_began_at(workspace):
     write("evolution/none-dream.jsonl", log(9000, 1800, temperature=1.0))
     write("evolution/V.jsonl", log(40, 3600))
     assert results.cost(PROFILE, "none-refined") == {
-        "real_steps": 1570, "dream_steps": 0, "core_hours": pytest.approx(1 + 1 + 1 + 2 + 1),
+        "real_steps": 1570, "dream_steps": 0, "watched_laps": 0,
+        "core_hours": pytest.approx(1 + 1 + 1 + 2 + 1),
     }  # fmt: skip
     assert results.cost(PROFILE, "none")["real_steps"] == 1500
     assert results.cost(PROFILE, "none-dream")["real_steps"] == 1000
@@ -71,7 +72,8 @@ def test_a_refined_controller_also_costs_the_search_it_began_at(workspace):
     write("evolution/none-dream-woken-seed1.jsonl", log(30, 3600))
     write("evolution/none-dream-seed1.jsonl", log(8000, 1800, temperature=1.0))
     assert results.cost(PROFILE, "none-dream-woken-seed1") == {
-        "real_steps": 1030, "dream_steps": 8000, "core_hours": pytest.approx(1 + 1 + 1 + 2 + 1),
+        "real_steps": 1030, "dream_steps": 8000, "watched_laps": 0,
+        "core_hours": pytest.approx(1 + 1 + 1 + 2 + 1),
     }  # fmt: skip
     # What was not recorded is not known, rather than nothing.
     assert results.cost(PROFILE, "temporal")["core_hours"] is None
@@ -98,6 +100,12 @@ def test_progress_counts_what_was_spent_before(workspace):
     found = results.progress(PROFILE, name)
     assert [p["real_steps"] for p in found] == [2000, 2030]
     assert [p["core_hours"] for p in found] == [5 + 2 + 2, 5 + 2 + 2 + 0.5]
+    # To draw these curves, two searches had two means each drive the validation tracks.
+    assert results.cost(PROFILE, name)["watched_laps"] == 0, "how many was not recorded"
+    dreams[0]["settings"]["validation_tracks"] = 32
+    write("evolution/none-dream.jsonl", dreams)
+    write("round-1/evolution/none-dream-round1-seed2.jsonl", dreams)
+    assert results.cost(PROFILE, name)["watched_laps"] == 2 * 2 * 32
     # All of it is the cost of the controller.
     cost = results.cost(PROFILE, name)
     assert (cost["real_steps"], cost["core_hours"]) == (2060, 10)
