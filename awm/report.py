@@ -522,7 +522,7 @@ def _foresight_less(horizon: Record, kind: str) -> dict | None:
     if not gaps:
         return None
     shown = {
-        name: {end: horizon.number(f"less.{name}.{kind}.{end}", "+,.1f") for end in less[name]}
+        name: {end: horizon.number(f"less.{name}.{kind}.{end}", "+z,.1f") for end in less[name]}
         for name in gaps
     }
     return {
