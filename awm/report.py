@@ -37,7 +37,7 @@ from awm.config import ATTENTIONS, MODELS, Profile, get_profile
 from awm.errors import AwmError
 from awm.names import Name, evolved, refined
 from awm.sim import MAX_EPISODE_STEPS
-from awm.statistics import Estimate
+from awm.statistics import Estimate, Perfect
 
 TEMPLATES = Path(__file__).parent / "report_template"
 
@@ -371,13 +371,17 @@ def _average_steps(profile: Profile, group: list[Record]) -> str:
     return number(_millions(known), ",.2f", "rollouts and logs of " + ", ".join(names))
 
 
-def _shown(found: Estimate, form: str, origin: str) -> dict:
-    """An estimate for the story: its numbers with their origin, and itself to be judged."""
+def _shown(found: Estimate, form: str, origin: str, less: bool = False) -> dict:
+    """An estimate for the story: its numbers with their origin, and itself to be judged.
+
+    `less` says that less is better.
+    """
     ends = {"mean": found.value, "low": found.low, "high": found.high}
     shown = {key: number(value, form, origin) for key, value in ends.items()}
     if found.p is not None:
         shown["p"] = _marked(found.p, _probability, origin)
-    return shown | {"interval": f"{shown['low']}&nbsp;to&nbsp;{shown['high']}", "estimate": found}
+    interval = f"{shown['low']}&nbsp;to&nbsp;{shown['high']}"
+    return shown | {"interval": interval, "estimate": found, "less": less}
 
 
 def _probability(p: float) -> str:
@@ -387,10 +391,18 @@ def _probability(p: float) -> str:
 
 
 def _said(verdict: str, *on: dict | None) -> str:
-    """A verdict, with the estimates that it stands on as its tooltip."""
-    ends = (shown["estimate"] for shown in on if shown is not None)
-    origin = "; ".join(f"{e.value:+.4g} ({e.low:+.4g} to {e.high:+.4g})" for e in ends)
-    return f'<span class="num verdict" title="{html.escape(origin)}">{verdict}</span>'
+    """A verdict, with what it stands on as its tooltip: `+288 (+161 to +415), more is better`."""
+    found = []
+    for shown in filter(None, on):
+        one = shown["estimate"]
+        if isinstance(one, Perfect):
+            found.append(f"alone perfect on {one.first} against {one.second}, p = {one.p:.2g}")
+        else:
+            better = "less" if shown["less"] else "more"
+            ends = f"{one.value:+.4g} ({one.low:+.4g} to {one.high:+.4g})"
+            found.append(f"{ends}, {better} is better")
+    origin = html.escape("; ".join(found))
+    return f'<span class="num verdict" title="{origin}">{verdict}</span>'
 
 
 def _difference(ones: list[Record], others: list[Record]) -> dict | None:
@@ -413,7 +425,10 @@ def _duel(one: Record, other: Record) -> dict | None:
         "mean": _shown(found.mean, "+z.0f", origin),
         "median": _shown(found.median, "+z.1f", origin),
         "alone": [number(n, "d", origin) for n in (perfect.first, perfect.second)],
-        "perfect_p": number(perfect.p, ".2g", f"McNemar's exact test, {origin}"),
+        "perfect": {
+            "estimate": perfect,
+            "p": _marked(perfect.p, _probability, f"McNemar's exact test, {origin}"),
+        },
         "found": found,
     }
 
@@ -431,12 +446,13 @@ def _gained(record: Record) -> dict | None:
     }
     against = f"{origin}Dunnett's interval over {seeds} trainings, less {control}"
     found["kinds"] = {
-        kind: _shown(gain, "+.3f", against) for kind, gain in baselines.gains(nll).items()
+        kind: _shown(gain, "+.3f", against, less=True)
+        for kind, gain in baselines.gains(nll).items()
     }
     found["estimates"] = {kind: gain["estimate"] for kind, gain in found["kinds"].items()}
     if control == "wide" and seeds > 1:
         size = statistics.difference(nll["wide"], nll["none"])
-        found["size"] = _shown(size, "+.3f", f"{origin}Welch's interval, wide less none")
+        found["size"] = _shown(size, "+.3f", f"{origin}Welch's interval, wide less none", less=True)
     return found
 
 

@@ -82,9 +82,9 @@ def memory(gap: Estimate | None) -> str:
     """Of a trained M's returns less an untrained one's: what it tells of the published control."""
     sign = 0 if gap is None else gap.sign
     return (
-        "Ours cannot be told from a trained one",
-        "Ours is behind a trained one",
-        "Ours is even ahead of a trained one",
+        "Here the two cannot be told apart",
+        "Here the trained one is ahead",
+        "Here the trained one is behind",
     )[sign]
 
 

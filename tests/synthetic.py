@@ -1,6 +1,7 @@
 """Rollouts, models and logs out of thin air, for tests that need something to look at."""
 
 import json
+import re
 from dataclasses import dataclass
 from zlib import crc32
 
@@ -92,3 +93,37 @@ def log_generation(name: str = "none", profile: str = "smoke", over: bool = Fals
         entry |= {"best": 300.0 + n, "mean": 100.0 + n, "worst": -50.0}
     with path.open("a") as file:
         file.write(json.dumps(entry) + "\n")
+
+
+def unsupported_verdicts(page: str) -> list[str]:
+    """Verdicts of the report's page that what they stand on, their tooltip, does not carry.
+
+    Read from the page alone, with a rule of its own: a claim needs an interval on its side of
+    zero (or McNemar's p below 0.05), and "nothing is shown" one that holds it.
+    """
+    wrong = []
+    for title, phrase in verdicts_of(page):
+        signs = set()
+        for ends in re.findall(r"\(([+−-][^ ]+) to ([+−-][^ )]+)\), (more|less)", title):
+            low, high = (float(end.replace("−", "-")) for end in ends[:2])
+            better = 1 if ends[2] == "more" else -1
+            signs.add(better * ((low > 0) - (high < 0)))
+        for first, second, p in re.findall(r"on (\d+) against (\d+), p = ([\d.e−-]+)", title):
+            clear = float(p.replace("−", "-")) < 0.05
+            signs.add(clear * ((int(first) > int(second)) - (int(first) < int(second))))
+        claims = {
+            1: re.search(r"better than|helps|is ahead", phrase),
+            -1: re.search(r"worse than|hurts|is behind", phrase),
+            0: re.search(r"no difference|not(hing is)? proven|none is proven|cannot be", phrase),
+        }
+        said = {sign for sign, claim in claims.items() if claim}
+        # A list of what is proven may leave out what is not; nothing else may be left out.
+        if not said <= signs or not signs - {0} <= said or not said:
+            wrong.append(f"{phrase!r} stands on {title!r}")
+    return wrong
+
+
+def verdicts_of(page: str) -> list[tuple[str, str]]:
+    """The report's verdicts: what each stands on, and the phrase."""
+    found = re.findall(r'<span class="num verdict" title="([^"]*)">([^<]*)</span>', page)
+    return [(title, phrase) for title, phrase in found if title]

@@ -8,6 +8,7 @@ from html.parser import HTMLParser
 import nbformat
 import numpy as np
 import pytest
+import synthetic
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 from PIL import Image
 
@@ -313,7 +314,7 @@ def test_numbers_are_looked_up_and_tell_their_origin(run):
     assert "better than plain M" in text
 
 
-def test_a_dream_as_a_start_is_compared_with_zero(run):
+def test_a_dream_as_a_start_is_set_beside_zero(run):
     folder = config.data_dir(PROFILE)
     found = json.loads((folder / "evaluations" / "none-fast.json").read_text())
     found |= {"controller": "none-dream-woken", "returns": [r + 40.0 for r in found["returns"]]}
@@ -331,42 +332,121 @@ def test_a_dream_as_a_start_is_compared_with_zero(run):
     report.build(PROFILE)
     text = text_of(page())
     assert "V and plain M, evolved in the dream, then on the track: 44 on average" in text
-    assert "a dream is the better start" in text
+    assert "the same search from zero earns 4 on average of 1" in text
+    assert "no interval and no verdict here" in text
     row = re.search(r"<tr><td>On the track from the dream of round 0, 1 seed.*?</tr>", page())[0]
     assert text_of(row).count("0.00 M, 2.1 h") == 2 and text_of(row).count("not reached") == 2
     assert "of the 70 steps on which a tile was reached" in text
     assert "no test episode of 64 steps is over before its limit" in text
 
 
-def test_verdicts_follow_the_signs(run):
-    """What the story says of attention and of temperatures, for numbers that are known."""
-
-    def gain(mean, reach):
-        return {"mean": mean, "low": mean - reach, "high": mean + reach, "seeds": 3}
-
-    kinds = {"feature": gain(-0.2, 0.1), "spatial": gain(-0.1, 0.2), "temporal": gain(0.3, 0.1)}
-    write_record("mdn_rnn-attentions.json", **kinds, wide=gain(-0.05, 0.1), less_wide=kinds)
-    write_record("mdn_rnn-wide.json", parameters=9, test={"nll": 33.0, "reward_r2": 0.1})
-    folder = config.data_dir(PROFILE)
-    for seed in (0, 1):  # spatial is 100 better with both searches, each on an M of its own
-        for model, returns in (("none", range(10)), ("spatial", range(100, 110))):
+def evaluate_all(means):
+    """Evaluations on the same ten tracks, one a search; `means` is {model: a mean a search}."""
+    folder = config.data_dir(PROFILE) / "evaluations"
+    found = json.loads((folder / "none-fast.json").read_text())
+    for model, each in means.items():
+        for seed, mean in enumerate(each):
             name = f"{model}-seed{seed}" if seed else model
-            found = json.loads((folder / f"evaluations/{model}-fast.json").read_text())
-            found |= {"controller": name, "model": name, "returns": [r + seed for r in returns]}
-            provenance.write_json(folder / f"evaluations/{name}-fast.json", found)
+            returns = [mean + track - 4.5 for track in range(10)]
+            found |= {"controller": name, "model": name, "returns": returns, "mean": mean}
+            provenance.write_json(folder / f"{name}-fast.json", found)
+
+
+@pytest.mark.parametrize(
+    "sign, spatial, learnt, places",
+    [
+        (1, "spatial helps", "it helps", "attention to features and to places hurts"),
+        (-1, "spatial hurts", "it hurts", "attention to features and to places helps"),
+        (0, "none is proven", "not proven", "of attention to features and to places nothing"),
+    ],
+)
+def test_verdicts_follow_the_signs(run, sign, spatial, learnt, places):
+    """The same story on numbers that point up, down, and nowhere."""
+    plain = [600.0, 604.0, 596.0]
+    evaluate_all(
+        {
+            "none": plain,
+            "spatial": [mean + 100 * sign + 3 for mean in plain],
+            "untrained": [mean - 90 * sign - 2 for mean in plain],
+            "V": [mean - 80 * sign + 1 for mean in plain],
+        }
+    )
+    wide = [30.40, 30.42, 30.41]
+    attentive = {
+        kind: [nll + 0.2 * sign + 0.001 for nll in wide] for kind in ("feature", "spatial")
+    }
+    nll = {"none": [30.5, 30.6, 30.5], **attentive, "wide": wide}
+    write_record("mdn_rnn-attentions.json", nll=nll, sources={"seeds": 3})
+    log = '{"generation": 0, "mean": 1, "validation": 2.0, "steps": 9, "seconds": 5}\n'
+    for model in ("untrained", "V"):
+        (config.data_dir(PROFILE) / f"evolution/{model}.jsonl").write_text(log)
+    refined = json.loads((config.data_dir(PROFILE) / "evaluations/none-reference.json").read_text())
+    path = config.data_dir(PROFILE) / "evaluations/none-refined-reference.json"
+    provenance.write_json(path, refined | {"controller": "none-refined"})
+    report.build(replace(PROFILE, searched_on=(0, 1, 1)))
+    html, text = page(), text_of(page())
+    assert f"{spatial} (Table" in text
+    assert text.count(f"): {learnt}") == 4, "against either control, in short and at length"
+    assert text.count(places) == 3
+    row = re.search(r"<tr><td>V and M, spatial attention</td>.*?</tr>", html, flags=re.S)[0]
+    assert {1: "better than plain M", -1: "worse than plain M"}.get(sign, "no difference") in row
+    assert len(synthetic.verdicts_of(html)) >= 12
+    assert synthetic.unsupported_verdicts(html) == []
+    assert "The 3 searches for a model drove with 2 trainings of its M" in text
+    assert "if all trainings are alike" in text
+
+
+def test_refined_agents_are_compared_track_by_track(run):
+    folder = config.data_dir(PROFILE)
+    found = json.loads((folder / "evaluations/none-reference.json").read_text())
+    for model, gain in (("none", 0.0), ("spatial", -4.0)):
+        name = f"{model}-refined"
+        (folder / f"evolution/{name}.jsonl").write_text(
+            '{"generation": 0, "mean": 5, "validation": 78.0, "steps": 99, "seconds": 5}\n'
+        )
+        returns = [902.0 + track + gain * (1 + track / 20) for track in range(10)]
+        found |= {"controller": name, "model": model, "returns": returns}
+        provenance.write_json(folder / f"evaluations/{name}-reference.json", found)
+    report.build(PROFILE)
+    text = text_of(page())
+    assert "in the median over 10 tracks" in text and "Wilcoxon's p = 0.002" in text
+    assert "alone on 0 of them and by the latter alone on 3 (McNemar's p = 0.25)" in text
+    assert (
+        "it is behind in the median over tracks and in the mean; "
+        "no difference in perfect laps can be shown" in text
+    )
+    assert synthetic.unsupported_verdicts(page()) == []
+
+
+def test_a_verdict_that_its_numbers_do_not_carry_is_noticed():
+    """The check itself: the phrases of a page with their intervals exchanged."""
+    for ends, phrase in (
+        ("+5 (-3 to +13), more", "it helps"),
+        ("-5 (-8 to -2), more", "better than plain M"),
+        ("-5 (-8 to -2), less", "attention to places hurts"),
+        ("-5 (-8 to -2), less", "not proven"),
+        ("alone perfect on 3 against 12, p = 0.035", "it is ahead in perfect laps"),
+    ):
+        span = f'<span class="num verdict" title="{ends} is better">{phrase}</span>'
+        assert len(synthetic.unsupported_verdicts(span)) == 1
+
+
+def test_heat_and_rounds_are_judged(run):
+    folder = config.data_dir(PROFILE)
     for temperature, dreamt, real in ((0.5, 900.0, 100.0), (1.0, 300.0, 200.0)):
         tau = "" if temperature == PROFILE.dream.temperature else f"-tau{temperature}"
         entry = {"generation": 0, "validation": dreamt, "real": real, "steps": 9, "seconds": 1.0}
         entry |= {"settings": {"temperature": temperature}, "record": {}, "mean": 1.0}
         (folder / "evolution" / f"none-dream{tau}.jsonl").write_text(json.dumps(entry) + "\n")
-    report.build(replace(PROFILE, searched_on=(0, 1)))
+    report.build(PROFILE)
     text = text_of(page())
-    assert (
-        "attention to features helps; attention to the past hurts; of attention to places" in text
-    )
     assert "Heat shrinks the illusion far more than it improves the driving." in text
-    assert "drove with 2 trainings of M" in text and "and the wider one counts" in text
-    assert "better than plain M" in text
+    assert "More dreaming was more driving." in text and "every round is a gain" in text
+
+
+def test_no_space_is_swallowed(run):
+    evaluate_all({"none": [600.0, 610.0], "spatial": [620.0, 630.0], "V": [500.0, 520.0]})
+    report.build(PROFILE)
     prose = re.sub(r"<(table|pre|code|svg|math|script|style)\b.*?</\1>", "", page(), flags=re.S)
     prose = prose.partition('id="citations"')[0]
     assert not re.findall(r"[a-z)]\.[A-Z][a-z]+ ", text_of(prose)), "a space was swallowed"
