@@ -395,7 +395,7 @@ def dream_errors(found):
         axes.set(title=title, xlabel="steps alone", ylim=(0, None))
         _finish(axes)
         # The guess is another in each panel; the colours are the same in all.
-        axes.legend(handles=dashed, loc="lower right")
+        axes.legend(handles=dashed, loc="best")
     handles, labels = row[0].get_legend_handles_labels()
     fig.legend(handles[1:], labels[1:], loc="outside upper left", ncols=3)
     return fig
