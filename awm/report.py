@@ -518,13 +518,15 @@ def _foresight(horizon: Record, step: int, kind: str) -> dict[str, str] | None:
     form = ",.1f" if kind == "return" else ",.0f"
     keys = {end: f"models.none.{end}.{place}" for end in ("mean", "low", "high")}
     shown = {end: horizon.number(key, form) for end, key in keys.items()}
-    off = None
+    verdict = None
     if horizon.get(keys["low"]) is not None:
-        off = Estimate(*(horizon.get(key) for key in keys.values()))
+        guess = horizon.get(f"still.{place}")
+        gap = Estimate(*(horizon.get(key) - guess for key in keys.values()))
+        verdict = _said(verdicts.foresight(gap), {"estimate": gap, "less": True})
     return shown | {
         "guess": horizon.number(f"still.{place}", form),
-        "several": off is not None,
-        "verdict": off and verdicts.foresight(off, horizon.get(f"still.{place}")),
+        "several": verdict is not None,
+        "verdict": verdict,
     }
 
 
@@ -544,7 +546,9 @@ def _foresight_less(horizon: Record, kind: str) -> dict | None:
     return {
         "control": {"wide": "the wider M", "none": "plain M"}[horizon.get("control")],
         "gaps": shown,
-        "verdict": verdicts.predicts(gaps),
+        "verdict": _said(
+            verdicts.predicts(gaps), *({"estimate": gap, "less": True} for gap in gaps.values())
+        ),
     }
 
 

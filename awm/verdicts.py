@@ -153,10 +153,10 @@ def recheck(check: Mapping) -> str:
     )
 
 
-def foresight(error: Estimate, guess: float) -> str:
-    """Of a dream's error, with its interval, beside that of a guess without a model."""
-    if error.high < guess:
-        return "the dream is the better guess"
-    if error.low > guess:
-        return "the dream is the worse guess"
-    return "neither can be called the better guess"
+def foresight(gap: Estimate) -> str:
+    """Of a dream's error, less that of a guess without a model: which of the two is better."""
+    return (
+        "no difference from that guess can be shown",
+        "the dream is worse than that guess",
+        "the dream is better than that guess",
+    )[gap.sign]
