@@ -94,7 +94,7 @@ def load(ws: Workspace, agent: Agent) -> Controller:
 def evolve(
     ws: Workspace,
     agent: Agent,
-    workers: int | None = None,
+    workers: int | Crew | None = None,
     cluster: str | None = None,
     executor: Executor | None = None,
 ) -> Evolution:

@@ -17,7 +17,7 @@ from awm.ids import SEEN, Agent
 from awm.store import Workspace, read_json
 from awm.study import statistics
 from awm.study.statistics import Estimate, Perfect
-from awm.worlds.crew import Track, crew
+from awm.worlds.crew import Crew, Track, crew
 from awm.worlds.lanes import Job
 from awm.worlds.track import FRAMES
 
@@ -38,7 +38,7 @@ def evaluate(
     frames: str = "fast",
     episodes: int | None = None,
     seed: int = 0,
-    workers: int | None = None,
+    workers: int | Crew | None = None,
 ) -> dict:
     """Drive full episodes of unseen tracks and write down what came of it.
 
@@ -130,7 +130,7 @@ def table(results: Sequence[dict]) -> pd.DataFrame:
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis(names).round(0)
 
 
-def recheck(ws: Workspace, agent: Agent, workers: int | None = None) -> dict:
+def recheck(ws: Workspace, agent: Agent, workers: int | Crew | None = None) -> dict:
     """Drive the first of the reference tracks again, and compare with what is claimed of them.
 
     Returns the number of `episodes`, the `claimed` mean of these tracks and the new one (`again`),

@@ -23,6 +23,7 @@ from awm.study.evaluation import evaluate
 from awm.training import mdn_rnn
 from awm.training.sequences import SequenceData
 from awm.worlds import dream
+from awm.worlds.crew import Crew
 from awm.worlds.dream import DreamSource, DreamWorld
 from awm.worlds.lanes import Job, drive, one_thread
 
@@ -31,7 +32,7 @@ _WAYS = {"free": False, "held": True}
 _FEWEST = 4
 
 
-def transfer(ws: Workspace, memory: Memory = PLAIN, workers: int | None = None) -> dict:
+def transfer(ws: Workspace, memory: Memory = PLAIN, workers: int | Crew | None = None) -> dict:
     """Dreamt and real returns of every agent that drives with M, in `study/transfer.json`.
 
     Dreams are those of M as the drivers' rollouts taught it (`first`) and as the last round of

@@ -151,12 +151,15 @@ class Crew:
 
 @contextmanager
 def crew(
-    workers: int | None = None, cluster: str | None = None, executor: Executor | None = None
+    workers: int | Crew | None = None,
+    cluster: str | None = None,
+    executor: Executor | None = None,
 ) -> Iterator[Crew]:
     """Workers for as long as the block lasts.
 
     Args:
-        workers: processes, by default one a core; or tasks at a time of another executor.
+        workers: processes, by default one a core; or tasks at a time of another executor; or a
+            crew that is at work already, since processes take seconds to start.
         cluster: the address of a Dask scheduler, whose workers need this package and the
             workspace at the same path, on a shared disk.
         executor: any other.
@@ -164,7 +167,9 @@ def crew(
     Raises:
         AwmError: if no scheduler answers, or it has no workers.
     """
-    if executor is not None:
+    if isinstance(workers, Crew):
+        yield workers
+    elif executor is not None:
         yield Crew(executor, workers or 2)
     elif cluster is not None:
         with _dask(cluster) as (executor, threads):
