@@ -237,7 +237,7 @@ PRESETS = {
                     2, 4, 2, 0.05, 20, validation_every=1, validation_tracks=2,
                     hard_tracks=1, steering_noise=0.1, averaged=2,
                 ),
-                kinds=("V", "plain"), searched_on=(0,), refined=("plain",), lanes=16,
+                kinds=("V", "plain"), searched_on=(0,), refined=("plain",), lanes=4,
             ),
             Dreaming(
                 Search(2, 4, 1, 0.1, 20, validation_every=1, validation_tracks=2, temperature=1.0),

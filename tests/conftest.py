@@ -105,3 +105,8 @@ def browser():
         chromium = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
         yield chromium
         chromium.close()
+
+
+def pytest_collection_modifyitems(items):
+    """The whole study first: it takes minutes, in which the other processes run all the rest."""
+    items.sort(key=lambda item: item.path.name != "test_all.py")

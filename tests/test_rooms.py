@@ -30,7 +30,9 @@ def imported(path: Path) -> set[str]:
 
 
 def test_every_module_has_its_room():
-    rooms = {path.stem for path in PACKAGE.iterdir() if path.suffix == ".py" or path.is_dir()}
+    # Not what an older checkout has left: folders that hold caches alone.
+    rooms = {path.stem for path in PACKAGE.iterdir() if path.suffix == ".py"}
+    rooms |= {path.name for path in PACKAGE.iterdir() if any(path.glob("*.py"))}
     assert {room for room in rooms if not room.startswith("_")} == set(ROOMS)
 
 

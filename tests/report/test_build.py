@@ -55,7 +55,7 @@ def make(ws):
     write(ws, "rollouts.json", frames=390, drivers=drivers, seeds=list(range(6)))
     history = [{"update": 10}, {"update": 12, "validation_reconstruction": 43.21}]
     write(
-        ws, "vae.json", history=history, test={"test_reconstruction": 44.9, "test_kl": 3.0},
+        ws, "vae.json", history=history, test={"reconstruction": 44.9, "kl": 3.0},
     )  # fmt: skip
     for n, kind in enumerate(("untrained", "plain", "wide", "feature", "spatial", "temporal")):
         write(
