@@ -9,7 +9,12 @@ Colours are packed into one uint32 of three 10-bit fields, so that adding four s
 three channels at once.
 """
 
+from typing import NamedTuple
+
 import numpy as np
+from gymnasium.envs.box2d import car_dynamics
+from gymnasium.envs.box2d.car_dynamics import SIZE, WHEEL_R, WHEEL_W
+from gymnasium.envs.box2d.car_racing import GRASS_DIM, PLAYFIELD
 from numba import njit
 
 from awm.racing.resize import FRAME_SIZE, VISIBLE_ROWS, area_weights
@@ -21,17 +26,25 @@ SAMPLES_X, SAMPLES_Y = 2 * COLUMNS, 2 * ROWS
 #: Window pixels between neighbouring samples.
 STEP_X = WINDOW_WIDTH / SAMPLES_X
 STEP_Y = WINDOW_HEIGHT / (2 * 96)
+#: The car's place in the window, from its lower left corner, and the lowest line in sight.
+CAR_X, CAR_Y = WINDOW_WIDTH / 2, WINDOW_HEIGHT / 4
+_LOWEST = WINDOW_HEIGHT - STEP_Y * SAMPLES_Y
 
 #: pygame's smoothscale truncates twice: a flat colour v comes back as v - 2.
 TRUNCATION = 2.0
 #: gfxdraw's anti-aliased outline widens every polygon by a fraction of a window pixel.
 OUTLINE = 0.25
 
-#: No visible point is further from the car than this, in window pixels: from (500, 600) to a
+#: No visible point is further from the car than this, in window pixels: from its place to a
 #: corner at the top.
 REACH = float(np.hypot(500, 600))
 #: The longest diagonal of a polygon that may be skipped when out of sight: a grass square's.
 LARGEST = 24.0
+
+#: The window's row that each row of samples looks at, counted upwards.
+_LEVELS = WINDOW_HEIGHT - 1 - np.floor((np.arange(SAMPLES_Y) + 0.5) * STEP_Y)
+#: For each of the window's rows, the first row of samples that lies at or below it.
+_FIRST = np.searchsorted(-_LEVELS, -np.arange(WINDOW_HEIGHT))
 
 
 def _sparse(weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -45,84 +58,153 @@ def _sparse(weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 _ROW_FIRST, _ROW_WEIGHTS = _sparse(area_weights(ROWS, FRAME_SIZE))
 
 
+def _grass() -> np.ndarray:
+    """Grass squares `[400, 4, 2]`."""
+    polygons = []
+    for i in range(-20, 20, 2):
+        for j in range(-20, 20, 2):
+            x, y = GRASS_DIM * i, GRASS_DIM * j
+            far_x, far_y = x + GRASS_DIM, y + GRASS_DIM
+            polygons.append([(far_x, y), (x, y), (x, far_y), (far_x, far_y)])
+    return np.array(polygons)
+
+
+def _hull() -> tuple[np.ndarray, np.ndarray]:
+    """The hull's convex parts in units of the world, `[parts, 8, 2]`, and their corners' number."""
+    shapes = [getattr(car_dynamics, f"HULL_POLY{n}") for n in (1, 2, 3, 4)]
+    parts = np.zeros((len(shapes), 8, 2))
+    for part, corners in zip(parts, shapes, strict=True):
+        part[: len(corners)] = np.array(corners) * SIZE
+    return parts, np.array([len(corners) for corners in shapes])
+
+
+_GRASS = _grass()
+_HULL, _HULL_CORNERS = _hull()
+_WHEEL = np.array([(1, 1), (1, -1), (-1, -1), (-1, 1)]) * (WHEEL_W * SIZE, WHEEL_R * SIZE)
+
+
+class Canvas(NamedTuple):
+    """Scratch: `samples` uint32 `[SAMPLES_Y, SAMPLES_X]`, the `spans` of a polygon that is being
+    filled `[2, SAMPLES_Y]`, and `planes` float32 `[3, ROWS, 96]`."""
+
+    samples: np.ndarray
+    spans: np.ndarray
+    planes: np.ndarray
+
+
+def canvas() -> Canvas:
+    """Something to draw on; any number of cars can share it, one after the other."""
+    return Canvas(
+        np.zeros((SAMPLES_Y, SAMPLES_X), np.uint32),
+        np.zeros((2, SAMPLES_Y)),
+        np.zeros((3, ROWS, COLUMNS), np.float32),
+    )
+
+
+def packed(colours: np.ndarray) -> np.ndarray:
+    """Colours of 0 to 255, `[..., 3]`, as uint32 of three 10-bit fields, `[...]`."""
+    red, green, blue = np.moveaxis(np.asarray(colours).astype(np.uint32), -1, 0)
+    return red | green << np.uint32(10) | blue << np.uint32(20)
+
+
+_BLACK, _GREY, _RED = packed(np.array([(0, 0, 0), (77, 77, 77), (204, 0, 0)]))
+
+
 @njit(cache=True, inline="always")
-def pack(red, green, blue):
-    """Three channel values of 0 to 255 in the three 10-bit fields of a uint32."""
-    return np.uint32(red) | (np.uint32(green) << np.uint32(10)) | (np.uint32(blue) << np.uint32(20))
+def _first_row(y):
+    """The first row of samples at or below the window's row y (a whole number)."""
+    if y >= WINDOW_HEIGHT:
+        return 0
+    return _FIRST[int(y)] if y >= 0 else SAMPLES_Y
 
 
-@njit(cache=True)
-def fill_polygon(samples, corners, count, colour, outline):
+# NumPy's rules of division (no test for zero) let the compiler do several rows at once.
+@njit(cache=True, error_model="numpy")
+def fill_polygon(canvas, corners, count, colour, outline):
     """Fill a convex polygon.
 
-    `corners` float64 `[count, 2]` are window coordinates with y upwards, truncated to whole
-    pixels as pygame does. `samples` uint32 `[SAMPLES_Y, SAMPLES_X]` has the top row first.
+    `corners` float64 `[count, 2]` are window coordinates with y upwards; they are truncated to
+    whole pixels, in place, as pygame does. `canvas.samples` has the top row first.
     """
+    samples, left, right = canvas.samples, canvas.spans[0], canvas.spans[1]
     low, high = 1e9, -1e9
     for i in range(count):
-        y = np.trunc(corners[i, 1])
-        low, high = min(low, y), max(high, y)
-    # Row r samples the window's row floor((r + 1/2) STEP_Y) from the top, 799 minus that upwards.
-    first = max(0, int(np.ceil((WINDOW_HEIGHT - 1 - high) / STEP_Y - 0.5)))
-    last = min(SAMPLES_Y - 1, int(np.floor((WINDOW_HEIGHT - low) / STEP_Y - 0.5)))
-    for row in range(first, last + 1):
-        y = WINDOW_HEIGHT - 1 - np.floor((row + 0.5) * STEP_Y)
-        left, right = 1e9, -1e9
-        for i in range(count):
-            j = i + 1 if i + 1 < count else 0
-            x1, y1 = np.trunc(corners[i, 0]), np.trunc(corners[i, 1])
-            x2, y2 = np.trunc(corners[j, 0]), np.trunc(corners[j, 1])
-            if (y1 <= y <= y2) or (y2 <= y <= y1):
-                if y1 == y2:
-                    left, right = min(left, x1, x2), max(right, x1, x2)
-                else:
-                    x = x1 + (y - y1) * (x2 - x1) / (y2 - y1)
-                    left, right = min(left, x), max(right, x)
-        if right < left:
+        corners[i, 0], corners[i, 1] = np.trunc(corners[i, 0]), np.trunc(corners[i, 1])
+        low, high = min(low, corners[i, 1]), max(high, corners[i, 1])
+    first, end = _first_row(high), _first_row(low - 1)
+    if first >= end:
+        return
+    left[first:end] = 1e9
+    right[first:end] = -1e9
+    for i in range(count):
+        j = i + 1 if i + 1 < count else 0
+        x1, y1, x2, y2 = corners[i, 0], corners[i, 1], corners[j, 0], corners[j, 1]
+        begin, stop = _first_row(max(y1, y2)), _first_row(min(y1, y2) - 1)
+        run, rise = x2 - x1, y2 - y1
+        if rise == 0:
+            if begin < stop:
+                left[begin] = min(left[begin], x1, x2)
+                right[begin] = max(right[begin], x1, x2)
             continue
-        # The pixels left..right are painted, that is, the interval [left, right + 1).
-        begin = max(0, int(np.ceil((left - outline) / STEP_X - 0.5)))
-        end = min(SAMPLES_X, int(np.ceil((right + 1 + outline) / STEP_X - 0.5)))
-        for column in range(begin, end):
-            samples[row, column] = colour
+        for row in range(begin, stop):
+            x = x1 + (_LEVELS[row] - y1) * run / rise
+            left[row] = x if x < left[row] else left[row]
+            right[row] = x if x > right[row] else right[row]
+    # The pixels left..right are painted, that is, the interval [left, right + 1).
+    for row in range(first, end):
+        left[row] = np.ceil((left[row] - outline) / STEP_X - 0.5)
+        right[row] = np.ceil((right[row] + 1 + outline) / STEP_X - 0.5)
+    for row in range(first, end):
+        begin, stop = int(max(left[row], 0.0)), int(min(right[row], SAMPLES_X))
+        if begin < stop:
+            samples[row, begin:stop] = colour
+
+
+@njit(cache=True, inline="always")
+def _place(camera, x, y):
+    """Window coordinates of a point of the world."""
+    x0, y0, cosine, sine, zoom = camera
+    dx, dy = x - x0, y - y0
+    return (dx * cosine - dy * sine) * zoom + CAR_X, (dx * sine + dy * cosine) * zoom + CAR_Y
 
 
 @njit(cache=True)
-def fill_world(samples, polygons, colours, camera, outline):
-    """Fill quadrilaterals of the world, `[n, 4, 2]` in its units, as far as they are in sight."""
-    x0, y0, cosine, sine, zoom = camera
-    reach = REACH / zoom + LARGEST
+def fill_world(canvas, polygons, colours, camera, outline):
+    """Fill quadrilaterals of the world, `[n, 4, 2]` in its units, as far as they are in sight.
+
+    `colours` are packed, `[n]` or, one for all of them, `[1]`.
+    """
+    margin = LARGEST * camera[4]
     corners = np.empty((4, 2))
     for n in range(polygons.shape[0]):
-        dx, dy = polygons[n, 0, 0] - x0, polygons[n, 0, 1] - y0
-        if dx * dx + dy * dy > reach * reach:
+        x, y = _place(camera, polygons[n, 0, 0], polygons[n, 0, 1])
+        aside = abs(x - CAR_X) > CAR_X + margin
+        if aside or y < _LOWEST - margin or y > WINDOW_HEIGHT + margin:
             continue
-        for i in range(4):
-            dx, dy = polygons[n, i, 0] - x0, polygons[n, i, 1] - y0
-            corners[i, 0] = (dx * cosine - dy * sine) * zoom + WINDOW_WIDTH / 2
-            corners[i, 1] = (dx * sine + dy * cosine) * zoom + WINDOW_HEIGHT / 4
-        colour = pack(int(colours[n, 0]), int(colours[n, 1]), int(colours[n, 2]))
-        fill_polygon(samples, corners, 4, colour, outline)
+        corners[0, 0], corners[0, 1] = x, y
+        for i in range(1, 4):
+            x, y = _place(camera, polygons[n, i, 0], polygons[n, i, 1])
+            corners[i, 0], corners[i, 1] = x, y
+        fill_polygon(canvas, corners, 4, colours[n % len(colours)], outline)
 
 
 @njit(cache=True)
-def fill_body(samples, shape, count, pose, camera, colour):
+def fill_body(canvas, shape, count, pose, camera, colour):
     """Fill one convex part of the car, `shape` `[count, 2]` in the frame of a body at `pose`."""
-    x0, y0, cosine, sine, zoom = camera
     x, y, angle = pose
     c, s = np.cos(angle), np.sin(angle)
     corners = np.empty((count, 2))
     for i in range(count):
-        dx = shape[i, 0] * c - shape[i, 1] * s + x - x0
-        dy = shape[i, 0] * s + shape[i, 1] * c + y - y0
-        corners[i, 0] = (dx * cosine - dy * sine) * zoom + WINDOW_WIDTH / 2
-        corners[i, 1] = (dx * sine + dy * cosine) * zoom + WINDOW_HEIGHT / 4
-    fill_polygon(samples, corners, count, colour, 0.0)
+        corners[i, 0], corners[i, 1] = _place(
+            camera, shape[i, 0] * c - shape[i, 1] * s + x, shape[i, 0] * s + shape[i, 1] * c + y
+        )
+    fill_polygon(canvas, corners, count, colour, 0.0)
 
 
 @njit(cache=True)
-def shrink(samples, planes, frame):
-    """Average the samples into `planes` float32 `[3, ROWS, 96]`, then into `frame` uint8."""
+def shrink(canvas, frame):
+    """Average the samples into `canvas.planes`, then into `frame` uint8 `[64, 64, 3]`."""
+    samples, planes = canvas.samples, canvas.planes
     mask, quarter, third = np.uint32(1023), np.float32(0.25), np.float32(1 / 3)
     total = np.empty(COLUMNS, np.uint32)
     for y in range(ROWS):
@@ -151,39 +233,33 @@ def shrink(samples, planes, frame):
 
 
 @njit(cache=True, nogil=True)
-def draw(samples, planes, frame, ground, grass, grass_colours, road, road_colours, car, poses,
-         phases, zoom):  # fmt: skip
+def draw(canvas, frame, ground, grass, road, colours, poses, phases, zoom):
     """Draw one frame.
 
-    `ground` is half the side of the field (black lies beyond) and the colour inside, float64
-    `[4]`; `grass` `[m, 4, 2]` with `grass_colours` `[m, 3]` and `road` `[n, 4, 2]` with
-    `road_colours` `[n, 3]` are quadrilaterals, back to front. `car` is the hull's parts
-    (`[parts, 8, 2]`, corner counts `[parts]`) and the wheel's `[4, 2]`. `poses` `[5, 3]` are x, y
-    and angle of the hull and the four wheels, `phases` `[4]` the wheels' rotation in radians.
-    `samples` and `planes` are scratch; `frame` uint8 `[64, 64, 3]` is written.
+    Colours are packed (`packed`): the field's `ground`, black lying beyond it, its squares of
+    `grass`, `[1]`, and `colours` `[n]` of the `road`'s quadrilaterals `[n, 4, 2]`, back to front.
+    `poses` `[5, 3]` are x, y and angle of the hull and the four wheels, `phases` `[4]` the wheels'
+    rotation in radians. `frame` uint8 `[64, 64, 3]` is written.
     """
-    hull_parts, hull_counts, wheel = car
     angle = -poses[0, 2]
     camera = (poses[0, 0], poses[0, 1], np.cos(angle), np.sin(angle), zoom)
-    side, colour = ground[0], pack(int(ground[1]), int(ground[2]), int(ground[3]))
-    if max(abs(poses[0, 0]), abs(poses[0, 1])) + REACH / zoom < side:
-        samples[:] = colour
+    if max(abs(poses[0, 0]), abs(poses[0, 1])) + REACH / zoom < PLAYFIELD:
+        canvas.samples[:] = ground
     else:
-        samples[:] = 0
+        canvas.samples[:] = 0
         corners = np.empty((4, 2))
         for i in range(4):
-            dx = (side if i == 0 or i == 3 else -side) - poses[0, 0]
-            dy = (side if i < 2 else -side) - poses[0, 1]
-            corners[i, 0] = (dx * camera[2] - dy * camera[3]) * zoom + WINDOW_WIDTH / 2
-            corners[i, 1] = (dx * camera[3] + dy * camera[2]) * zoom + WINDOW_HEIGHT / 4
-        fill_polygon(samples, corners, 4, colour, OUTLINE)
-    fill_world(samples, grass, grass_colours, camera, OUTLINE)
-    fill_world(samples, road, road_colours, camera, OUTLINE)
+            side_x = PLAYFIELD if i == 0 or i == 3 else -PLAYFIELD
+            side_y = PLAYFIELD if i < 2 else -PLAYFIELD
+            corners[i, 0], corners[i, 1] = _place(camera, side_x, side_y)
+        fill_polygon(canvas, corners, 4, ground, OUTLINE)
+    fill_world(canvas, _GRASS, grass, camera, OUTLINE)
+    fill_world(canvas, road, colours, camera, OUTLINE)
 
-    half_width, radius = wheel[0, 0], wheel[0, 1]
+    half_width, radius = _WHEEL[0, 0], _WHEEL[0, 1]
     stripe = np.empty((4, 2))
     for w in range(4):
-        fill_body(samples, wheel, 4, poses[w + 1], camera, pack(0, 0, 0))
+        fill_body(canvas, _WHEEL, 4, poses[w + 1], camera, _BLACK)
         # The white stripe that shows a wheel turning, where it is on the upper side.
         s1, s2 = np.sin(phases[w]), np.sin(phases[w] + 1.2)
         if s1 > 0 and s2 > 0:
@@ -196,8 +272,8 @@ def draw(samples, planes, frame, ground, grass, grass_colours, road, road_colour
         for i in range(4):
             stripe[i, 0] = half_width if 0 < i < 3 else -half_width
             stripe[i, 1] = radius * (c1 if i < 2 else c2)
-        fill_body(samples, stripe, 4, poses[w + 1], camera, pack(77, 77, 77))
-    for part in range(hull_parts.shape[0]):
-        shape, count = hull_parts[part], hull_counts[part]
-        fill_body(samples, shape[:count], count, poses[0], camera, pack(204, 0, 0))
-    shrink(samples, planes, frame)
+        fill_body(canvas, stripe, 4, poses[w + 1], camera, _GREY)
+    for part in range(len(_HULL)):
+        count = _HULL_CORNERS[part]
+        fill_body(canvas, _HULL[part, :count], count, poses[0], camera, _RED)
+    shrink(canvas, frame)

@@ -19,7 +19,10 @@ from gymnasium.envs.box2d.car_racing import (
 from numba import njit
 
 CHECKPOINTS = 12
-_LONGEST = 2500
+#: No track has more tiles: so many points are laid out for five laps of it.
+LONGEST = 2500
+#: Kinds of polygons that are no tiles: the two colours of a kerb.
+WHITE, RED = -1, -2
 
 
 def draw_checkpoints(rng: np.random.Generator) -> np.ndarray:
@@ -52,7 +55,7 @@ def lay_out(numbers):
     start = 2 * math.pi * (-0.5) / CHECKPOINTS
     x, y, beta = 1.5 * TRACK_RAD, 0.0, 0.0
     target, laps, other_side = 0, 0, False
-    path = np.empty((_LONGEST, 4))
+    path = np.empty((LONGEST, 4))
     length = 0
     while True:
         alpha = math.atan2(y, x)
@@ -92,7 +95,7 @@ def lay_out(numbers):
         y += right_x * TRACK_DETAIL_STEP
         path[length] = alpha, before * 0.5 + beta * 0.5, x, y
         length += 1
-        if laps > 4 or length == _LONGEST:
+        if laps > 4 or length == LONGEST:
             break
 
     last, first = -1, -1
@@ -119,7 +122,7 @@ def polygons(track):
     """What is driven on and what is drawn.
 
     Returns tiles `[n, 4, 2]`, then the road's polygons in drawing order `[m, 4, 2]`, and for each
-    of them its tile's number, or -1 for a white and -2 for a red stretch of border, `[m]`.
+    of them its tile's number, or `WHITE` or `RED` for a stretch of kerb, `[m]`.
     """
     n = len(track)
     hard = np.zeros(n, np.bool_)
@@ -155,6 +158,6 @@ def polygons(track):
             road[m, 1] = x1 + outer * c1, y1 + outer * s1
             road[m, 2] = x2 + outer * c2, y2 + outer * s2
             road[m, 3] = x2 + inner * c2, y2 + inner * s2
-            kinds[m] = -1 if i % 2 == 0 else -2
+            kinds[m] = WHITE if i % 2 == 0 else RED
             m += 1
     return tiles, road[:m].copy(), kinds[:m].copy()

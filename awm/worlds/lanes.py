@@ -167,18 +167,16 @@ def record(
     """
     layers = torch.from_numpy(layer).expand(world.lanes, *layer.shape)
     columns: dict[str, list] = {name: [] for name in ("frames", "actions", "rewards", "attention")}
-    env, video, path = None, [], []
+    track, video, path = getattr(world, "simulator", None), [], []
     with one_thread():
         world.begin(0, seed)
-        if hasattr(world, "envs"):
-            env = world.envs[0]
         for t in range(steps):
             action = act(layers, world.observe([0]))
             columns["frames"].append(world.frame(0))
-            if env is not None:
-                path.append(tuple(env.car.hull.position))
+            if track is not None:
+                path.append(track.position(0))
                 if video_every and t % video_every == 0:
-                    video.append(env.render())
+                    video.append(track.picture(0))
             rewards, ended = world.step(action, [0])
             columns["actions"].append(action[0].numpy().copy())
             columns["rewards"].append(float(rewards[0]))
@@ -187,7 +185,7 @@ def record(
             if ended[0]:
                 break
     found = {name: np.stack(column) if column else None for name, column in columns.items()}
-    if env is None:
+    if track is None:
         return Recording(**found)
-    road = np.array([tile[2:] for tile in env.track])
+    road = np.array([tile[2:] for tile in track.tracks[0]])
     return Recording(**found, video=np.array(video), path=np.array(path), road=road)

@@ -1,6 +1,7 @@
 """The real track: frames → V → z, M → h, and the simulator in every lane."""
 
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 import torch
@@ -11,6 +12,7 @@ from awm.models.controller import act
 from awm.models.mdn_rnn import MDNRNN
 from awm.models.vae import VAE, to_input
 from awm.racing.car_racing import FastCarRacing
+from awm.racing.fleet import FINISHED, GOES_ON, LEFT_FIELD, Fleet
 from awm.racing.reference import ReferenceCarRacing
 from awm.worlds.lanes import one_thread
 
@@ -74,13 +76,57 @@ class Perception:
             self.state.forget(lane)
 
 
+class Environments:
+    """A Gymnasium environment in each lane, with the interface of a `Fleet`: slow and exact.
+
+    Args:
+        make: what opens an environment.
+    """
+
+    def __init__(self, lanes: int, make):
+        self.make = make
+        self.frames = np.zeros((lanes, 64, 64, 3), np.uint8)
+        self.tiles = np.zeros(lanes, np.int64)
+        self.envs: dict[int, FastCarRacing | ReferenceCarRacing] = {}  # as lanes are begun
+
+    def begin(self, lane: int, seed: int) -> None:
+        if lane not in self.envs:
+            self.envs[lane] = self.make()
+        self.frames[lane], _ = self.envs[lane].reset(seed=seed)
+        self.tiles[lane] = self.envs[lane].tile_visited_count
+
+    def step(self, actions: np.ndarray, active: Sequence[int]):
+        rewards, ended = np.zeros(len(self.tiles)), np.full(len(self.tiles), GOES_ON)
+        for lane in active:
+            env = self.envs[lane]
+            self.frames[lane], rewards[lane], over, _, info = env.step(actions[lane])
+            self.tiles[lane] = env.tile_visited_count
+            if over:
+                ended[lane] = FINISHED if info.get("lap_finished", False) else LEFT_FIELD
+        return rewards, ended
+
+    @property
+    def tracks(self) -> list:
+        return [self.envs[lane].track if lane in self.envs else [] for lane in range(len(self.tiles))]
+
+    def position(self, lane: int) -> tuple[float, float]:
+        x, y = self.envs[lane].car.hull.position
+        return float(x), float(y)
+
+    def picture(self, lane: int) -> np.ndarray:
+        """Gymnasium's own picture, uint8 `[400, 600, 3]`."""
+        return self.envs[lane].render()
+
+
 class TrackWorld:
     """The track as a world of lanes (`awm.worlds.lanes.World`).
+
+    `simulator` is a `Fleet` or `Environments`.
 
     Args:
         v, m, forgetful: as for `Perception`.
         frames: `"fast"`, or `"reference"` for Gymnasium's own.
-        window: let `envs` draw Gymnasium's full picture, which is slow.
+        window: let the simulator draw Gymnasium's full picture, which is slow.
 
     Raises:
         AwmError: for frames that there are not.
@@ -97,51 +143,39 @@ class TrackWorld:
     ):
         if frames not in FRAMES:
             raise AwmError(f"There are no {frames!r} frames. Choose one of: {', '.join(FRAMES)}.")
-        self.lanes, self.reference, self.window = lanes, frames == "reference", window
+        self.lanes = lanes
         self.perception = Perception(v, m, lanes, forgetful)
-        self.pixels = np.zeros((lanes, 64, 64, 3), np.uint8)
-        self.envs: dict[int, FastCarRacing | ReferenceCarRacing] = {}  # as lanes are begun
-        self.tiles = np.zeros(lanes, np.int64)
+        env = ReferenceCarRacing if frames == "reference" else FastCarRacing
+        mode = "rgb_array" if window else None
+        slow = window or frames == "reference"
+        make = partial(env, render_mode=mode)
+        self.simulator = Environments(lanes, make) if slow else Fleet(lanes)
         self.finished = np.zeros(lanes, bool)
         self.attention: Tensor | None = None
 
-    def _open(self, lane: int):
-        mode = "rgb_array" if self.window else None
-        if self.reference or self.window:
-            simulator = ReferenceCarRacing if self.reference else FastCarRacing
-            return simulator(render_mode=mode)
-        return FastCarRacing(frame=self.pixels[lane])
+    @property
+    def tiles(self) -> np.ndarray:
+        return self.simulator.tiles
 
     def begin(self, lane: int, seed: int) -> None:
-        if lane not in self.envs:
-            self.envs[lane] = self._open(lane)
-        env = self.envs[lane]
-        self.pixels[lane], _ = env.reset(seed=seed)
-        self.tiles[lane], self.finished[lane] = env.tile_visited_count, False
+        self.simulator.begin(lane, seed)
+        self.finished[lane] = False
         self.perception.forget(lane)
 
     def observe(self, active: Sequence[int]) -> Tensor:
-        return self.perception.observe(self.pixels, active)
+        return self.perception.observe(self.simulator.frames, active)
 
     def step(self, action: Tensor, active: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
         self.attention = self.perception.advance(action)
-        actions, rewards = action.numpy(), np.zeros(self.lanes)
-        ended = np.zeros(self.lanes, bool)
-        for lane in active:
-            env = self.envs[lane]
-            frame, rewards[lane], ended[lane], _, info = env.step(actions[lane])
-            if frame.base is not self.pixels:  # the fast simulator draws where it is read
-                self.pixels[lane] = frame
-            self.tiles[lane] = env.tile_visited_count
-            if ended[lane]:
-                self.finished[lane] = info.get("lap_finished", False)
-        return rewards, ended
+        rewards, how = self.simulator.step(action.numpy(), active)
+        self.finished = how == FINISHED
+        return rewards, how != GOES_ON
 
     def frame(self, lane: int) -> np.ndarray:
-        return self.pixels[lane].copy()
+        return self.simulator.frames[lane].copy()
 
     def result(self, lane: int) -> tuple[float, bool]:
-        share = self.tiles[lane] / len(self.envs[lane].track)
+        share = self.simulator.tiles[lane] / len(self.simulator.tracks[lane])
         return float(share), bool(self.finished[lane])
 
 
