@@ -3,10 +3,21 @@
 import dataclasses
 import types
 import typing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from awm.errors import AwmError
 from awm.ids import ATTENTIONS, Agent, Memory
+
+#: Marks a value that came after results had been made: at its default it is not part of what those
+#: are a function of, so that they still fit (`settings_of`).
+_LATER = {"later": True}
+
+
+def settings_of(section) -> dict:
+    """What a section of a profile says, without values that came later and are at their default."""
+    late = [f for f in dataclasses.fields(section) if f.metadata.get("later")]
+    unsaid = {f.name for f in late if getattr(section, f.name) == f.default}
+    return {k: v for k, v in dataclasses.asdict(section).items() if k not in unsaid}
 
 
 @dataclass(frozen=True)
@@ -32,6 +43,8 @@ class VAEConfig:
     z_size: int = 32
     #: Nats a latent may cost for free, in total over all of them (the paper's `kl_tolerance`).
     free_nats: float = 0.5
+    encoder: str = field(default="ha2018", metadata=_LATER)  #: of `awm.models.vae.ENCODERS`
+    decoder: str = field(default="ha2018", metadata=_LATER)  #: of `awm.models.vae.DECODERS`
 
 
 @dataclass(frozen=True)
@@ -197,7 +210,8 @@ def _typed(value, kind, path: str):
     """`value`, as it came from JSON or a command line, as a value of that type."""
     if dataclasses.is_dataclass(kind):
         hints = typing.get_type_hints(kind)
-        if not isinstance(value, dict) or value.keys() != hints.keys():
+        late = {f.name for f in dataclasses.fields(kind) if f.metadata.get("later")}
+        if not isinstance(value, dict) or value.keys() | late != hints.keys():
             raise AwmError(f"{path} must have the values {', '.join(hints)}.")
         return kind(**{k: _typed(v, hints[k], f"{path}.{k}") for k, v in value.items()})
     options = typing.get_args(kind) if isinstance(kind, types.UnionType) else (kind,)

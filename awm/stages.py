@@ -4,14 +4,13 @@ rollouts → V → latents → M → agent → evaluation, and round the loop ag
 evolved in M's dream records the rollouts that M learns from in the next round.
 """
 
-import dataclasses
 import os
 import shutil
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from awm.config import Profile, Search
+from awm.config import Profile, Search, settings_of
 from awm.errors import AwmError
 from awm.ids import Agent, Memory
 from awm.store import Stage, Workspace
@@ -19,7 +18,7 @@ from awm.store import Stage, Workspace
 
 def rollouts(profile: Profile, memory: Memory | None = None) -> Stage:
     """What the drivers recorded; or, for a memory of a later round, what was recorded for it."""
-    data = dataclasses.asdict(profile.data) | {"seed": profile.seed}
+    data = settings_of(profile.data) | {"seed": profile.seed}
     if memory is None or not memory.round:
         how = f"awm collect --profile {profile.name}"
         return Stage("rollouts.zarr", data, how=how)
@@ -46,7 +45,7 @@ def recorded(profile: Profile, memory: Memory) -> list[Stage]:
 
 def vae(profile: Profile) -> Stage:
     """V, one for all rounds."""
-    settings = dataclasses.asdict(profile.vae) | {"seed": profile.seed}
+    settings = settings_of(profile.vae) | {"seed": profile.seed}
     how = f"awm train vae --profile {profile.name}"
     return Stage("vae.safetensors", settings, {"rollouts": rollouts(profile)}, how)
 
@@ -61,7 +60,7 @@ def mdn_rnn(profile: Profile, memory: Memory) -> Stage:
     """One training of M; in a later round it goes on from where the one before left it."""
     if memory.kind == "V":
         raise AwmError("V alone has no M. Choose a kind of M.")
-    settings = dataclasses.asdict(profile.mdn_rnn)
+    settings = settings_of(profile.mdn_rnn)
     for count in ("seeds", "wide"):  # how many there are decides nothing about one
         del settings[count]
     settings |= {"kind": memory.kind, "seed": profile.seed + memory.seed}
@@ -77,7 +76,7 @@ def mdn_rnn(profile: Profile, memory: Memory) -> Stage:
 
 def feature_map(profile: Profile) -> Stage:
     """The head through which a spatially attentive M sees its dream."""
-    settings = dataclasses.asdict(profile.feature_map) | {"seed": profile.seed}
+    settings = settings_of(profile.feature_map) | {"seed": profile.seed}
     inputs = {"rollouts": rollouts(profile), "vae": vae(profile)}
     how = f"awm train feature-map --profile {profile.name}"
     return Stage("feature_map.safetensors", settings, inputs, how)
@@ -95,7 +94,7 @@ def search(profile: Profile, who: Agent) -> Search:
 
 def agent(profile: Profile, who: Agent) -> Stage:
     """An agent: C, by the last search that led to it."""
-    settings = dataclasses.asdict(search(profile, who)) | {
+    settings = settings_of(search(profile, who)) | {
         "sees": str(who.memory),
         "seed": who.seed,
         "lanes": profile.evolution.lanes,

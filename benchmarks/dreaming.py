@@ -33,7 +33,7 @@ def source(kind: str, frames: bool = False) -> DreamSource:
     torch.manual_seed(0)
     m = MDNRNN(kind).eval().requires_grad_(False)
     m.head.bias[-1] = -20.0
-    v, head = VAE().requires_grad_(False), FeatureMapHead(32, 128).requires_grad_(False)
+    v, head = VAE().requires_grad_(False), FeatureMapHead(32, (36, 128)).requires_grad_(False)
     return DreamSource(v, m, torch.randn(16, 32), None if frames else head)
 
 

@@ -12,11 +12,16 @@ import time
 import numpy as np
 import torch
 from timing import RESULTS, keep, rates, table
-from torch import nn
-from torch.nn import functional as F
 from tqdm import tqdm
 
-from awm.data.rollouts import Rollouts, centre_line, held_out_frames, moments, open_rollouts
+from awm.data.rollouts import (
+    TELEMETRY,
+    Rollouts,
+    centre_line,
+    held_out_frames,
+    moments,
+    open_rollouts,
+)
 from awm.models.vae import VAE, losses, to_input
 from awm.store import Workspace, read_json
 from awm.training.vae import FrameBatches, validate
@@ -42,46 +47,21 @@ RIDGE = 1.0
 _FRAMES = 48
 #: Tiles over which the bend ahead is added up, and the slowest car that has a heading (units/s).
 _AHEAD, _SLOWEST = 8, 10.0
+_WHEELS = TELEMETRY.index("wheels_on_road")
 
 
-class Candidate(VAE):
-    """V with another encoder and the paper's decoder."""
-
-    def __init__(self, layers, z_size: int = 32):
-        super().__init__(z_size)
-        channels = [3, *(width for width, _, _ in layers)]
-        self.convolutions = nn.ModuleList(
-            nn.Conv2d(channels[i], width, kernel, stride)
-            for i, (width, kernel, stride) in enumerate(layers)
-        )
-        self.maps = [tuple(x.shape) for x in self._activations(torch.zeros(1, 3, 64, 64))]
-        self.posterior = nn.Linear(int(np.prod(self.maps[-1])), 2 * z_size)
-        self.to(memory_format=torch.channels_last)
-
-    def _activations(self, x):
-        found = []
-        for layer in self.convolutions:
-            x = F.relu(layer(x))
-            found.append(x)
-        return found
-
-    def encode(self, x, with_map=False):
-        last = self._activations(x)[-1]
-        return self.posterior(last.flatten(1)).chunk(2, dim=1)
-
-    @property
-    def flops(self) -> int:
-        """Multiplications and additions of a frame's encoding."""
-        convolutions = (
-            2 * layer.weight.numel() * shape[2] * shape[3]
-            for layer, shape in zip(self.convolutions, self.maps, strict=True)
-        )
-        return sum(convolutions) + 2 * self.posterior.weight.numel()
+def flops(v: VAE) -> int:
+    """Multiplications and additions of a frame's encoding."""
+    convolutions = (
+        2 * layer.weight.numel() * side**2
+        for layer, side in zip(v.convolutions, v.sides, strict=True)
+    )
+    return sum(convolutions) + 2 * v.posterior.weight.numel()
 
 
-def train(name: str, rollouts: Rollouts, updates: int) -> Candidate:
+def train(name: str, rollouts: Rollouts, updates: int) -> VAE:
     torch.manual_seed(0)
-    v, batches = Candidate(ENCODERS[name]), FrameBatches(rollouts, BATCH, 0)
+    v, batches = VAE(encoder=ENCODERS[name]), FrameBatches(rollouts, BATCH, 0)
     optimizer = torch.optim.Adam(v.parameters())
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, updates + 1)
     for update in tqdm(range(updates), desc=name, mininterval=10):
@@ -94,7 +74,10 @@ def train(name: str, rollouts: Rollouts, updates: int) -> Candidate:
 
 
 def targets(rollouts: Rollouts, episode: int) -> np.ndarray:
-    """Where the car is on its road at each frame, `[T + 1, 3]` as in `PROBES`; NaN if unknown."""
+    """Where the car is on its road at each frame, `[T + 1, 3]` as in `PROBES`.
+
+    NaN off the road, where it may be out of sight; headings also of a car that hardly moves.
+    """
     telemetry = rollouts.read("telemetry", episode).astype(np.float64)
     place = telemetry[:, :2] @ (1, 1j)
     centre = centre_line(int(rollouts.seeds[episode])) @ (1, 1j)
@@ -105,12 +88,15 @@ def targets(rollouts: Rollouts, episode: int) -> np.ndarray:
     here = np.abs(place[:, None] - centre).argmin(1)
     offset = ((place - centre[here]) / along[here]).imag
     heading = np.angle(np.gradient(place) / along[here])
-    heading[telemetry[:, 2] < _SLOWEST] = np.nan
-    return np.stack([offset, heading, bend[here]], 1)
+    # The car's own angle is not recorded; its course is, if it moves, and drives the right way.
+    heading[(telemetry[:, 2] < _SLOWEST) | (np.abs(heading) > 1)] = np.nan
+    found = np.stack([offset, heading, bend[here]], 1)
+    found[telemetry[:, _WHEELS] == 0] = np.nan
+    return found
 
 
 @torch.inference_mode()
-def seen(v: Candidate, rollouts: Rollouts, split: str) -> tuple[np.ndarray, np.ndarray]:
+def seen(v: VAE, rollouts: Rollouts, split: str) -> tuple[np.ndarray, np.ndarray]:
     """z `[n, z]` of some frames of a split, with what the probes look for `[n, 3]`."""
     z, found = [], []
     for i in rollouts.indices(split).tolist():
@@ -120,7 +106,7 @@ def seen(v: Candidate, rollouts: Rollouts, split: str) -> tuple[np.ndarray, np.n
     return np.concatenate(z).astype(np.float64), np.concatenate(found)
 
 
-def probe(v: Candidate, rollouts: Rollouts) -> dict[str, float]:
+def probe(v: VAE, rollouts: Rollouts) -> dict[str, float]:
     """R² on test episodes of a ridge regression from z, by target."""
     (x, y), (test_x, test_y) = (seen(v, rollouts, split) for split in ("train", "test"))
     x, test_x = (np.concatenate([part, np.ones((len(part), 1))], 1) for part in (x, test_x))
@@ -148,9 +134,7 @@ def speeds(names) -> dict[str, float]:
 
         return run
 
-    contenders = {name: encoding(Candidate(ENCODERS[name]).eval()) for name in names}
-    # The paper's with the last layer as one matrix product, as the package computes it.
-    contenders["ha2018, as in awm"] = encoding(VAE().eval())
+    contenders = {name: encoding(VAE(encoder=ENCODERS[name]).eval()) for name in names}
     with one_thread():
         return rates(contenders)
 
@@ -169,8 +153,7 @@ def main() -> None:
             found[name] = {
                 "updates": updates,
                 "layers": ENCODERS[name],
-                "maps": [f"{s[2]}×{s[3]}×{s[1]}" for s in v.maps],
-                "mflop": v.flops / 1e6,
+                "mflop": flops(v) / 1e6,
                 "error": validate(v, held_out, FREE_NATS)["reconstruction"],
                 "probes": probe(v, rollouts),
                 "seconds": round(time.perf_counter() - started, 1),

@@ -48,7 +48,7 @@ def training_v(kind, batch: int = 64):
 
 def training_m(kind: str, batch: int = 40, length: int = 128):
     m = MDNRNN(kind)
-    maps = torch.rand(batch, length, *vae.VAE.map_shape) if m.needs_map else None
+    maps = torch.rand(batch, length, *vae.map_shape("ha2018")) if m.needs_map else None
     zeros = torch.zeros(batch, length)
     data = Sequences(
         torch.randn(batch, length + 1, 32), torch.rand(batch, length, 3), zeros, zeros, maps,

@@ -12,10 +12,9 @@ from awm import stages, store
 from awm.config import Profile
 from awm.data import rollouts as recording
 from awm.ids import ATTENTIONS, Agent, Memory
-from awm.models.feature_map import FeatureMapHead
 from awm.models.vae import VAE
 from awm.store import Workspace
-from awm.training import mdn_rnn
+from awm.training import feature_map, mdn_rnn
 
 
 @dataclass(frozen=True)
@@ -88,7 +87,7 @@ def workspace(
                 if name.startswith("attention"):
                     weight *= 4
         ws.save(stages.mdn_rnn(ws.profile, memory), m.state_dict(), kind=memory.kind)
-    head = FeatureMapHead(ws.profile.vae.z_size, ws.profile.feature_map.hidden_size)
+    head = feature_map.build(ws.profile)
     ws.save(stages.feature_map(ws.profile), head.state_dict())
     for agent in agents:
         save_agent(ws, Agent.parse(agent))

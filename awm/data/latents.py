@@ -27,8 +27,13 @@ class Latents:
         self.logvar = np.concatenate([group["logvar"][:] for group in groups])
         self._maps = [(group["maps"], i) for group in groups for i in range(group["mu"].shape[0])]
 
+    @property
+    def map_shape(self) -> tuple[int, int]:
+        """Places and channels."""
+        return self._maps[0][0].shape[2:]
+
     def maps(self, episode: int, steps: slice = slice(None)) -> np.ndarray:
-        """Feature maps of an episode's frames, float16 `[time, 36, 128]`."""
+        """Feature maps of an episode's frames, float16 `[time, places, channels]`."""
         array, place = self._maps[episode]
         return array[place, steps]
 

@@ -8,7 +8,7 @@ score items f_i against the LSTM's state h before the step,
 and the context joins the LSTM's input. They differ in what the items are:
 
 - `feature`: the 35 entries of [z, a], each as its value times a learnt direction plus a learnt name
-- `spatial`: the 6×6 places of V's third convolution, 128 channels each
+- `spatial`: the 6×6 places of a map of V's encoder
 - `temporal`: the LSTM's last hidden states, 32 of them in every preset
 
 The context has 32 entries in every kind, so that they differ as little as possible.

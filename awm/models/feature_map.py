@@ -1,6 +1,6 @@
 """V's feature map straight from z: an M that looks at frames can dream without drawing them.
 
-Spatial attention reads the map of V's third convolution. A dream has no frame, so its code would
+Spatial attention reads a map of V's encoder. A dream has no frame, so its code would
 have to be decoded and encoded again at every step, which costs far more than M itself. This head
 guesses the map from the code, as an average over the frames that share it.
 """
@@ -11,18 +11,17 @@ from awm.models.vae import VAE
 
 
 class FeatureMapHead(nn.Module):
-    """z `[..., z]` → the map of V's third convolution `[..., 36, 128]`."""
+    """z `[..., z]` → the map that attention looks at, `[..., *map_shape]`."""
 
-    def __init__(self, z_size: int, hidden_size: int = 128):
+    def __init__(self, z_size: int, map_shape: tuple[int, int], hidden_size: int = 128):
         super().__init__()
         self.manifest: dict = {}  #: of its training, once it is loaded
-        places, channels = VAE.map_shape
         self.layers = nn.Sequential(
             nn.Linear(z_size, hidden_size),
             nn.ReLU(),
-            nn.Linear(hidden_size, places * channels),
+            nn.Linear(hidden_size, map_shape[0] * map_shape[1]),
             nn.ReLU(),  # as V's own
-            nn.Unflatten(-1, VAE.map_shape),
+            nn.Unflatten(-1, map_shape),
         )
 
     def forward(self, z: Tensor) -> Tensor:

@@ -23,7 +23,6 @@ from awm.models.attention import (
     remember,
 )
 from awm.models.attentive_lstm import AttentiveLSTM
-from awm.models.vae import VAE
 
 ACTION_SIZE = 3
 
@@ -102,6 +101,7 @@ class MDNRNN(nn.Module):
     Args:
         attention: a kind of `awm.ids.ATTENTIONS`, or `"plain"` for none.
         memory: how many past hidden states temporal attention remembers.
+        map_channels: of the map that spatial attention looks at.
 
     Raises:
         AwmError: for an attention that is none of these.
@@ -114,6 +114,7 @@ class MDNRNN(nn.Module):
         hidden_size: int = 256,
         mixtures: int = 5,
         memory: int = 32,
+        map_channels: int = 128,
     ):
         super().__init__()
         if attention not in ("plain", *ATTENTIONS):
@@ -127,7 +128,7 @@ class MDNRNN(nn.Module):
         entries = z_size + ACTION_SIZE
         self.attention = None
         if self.looks_at:
-            sizes = {"entries": entries, "map": VAE.map_shape[1], "past": hidden_size}
+            sizes = {"entries": entries, "map": map_channels, "past": hidden_size}
             self.attention = BUILT[attention](sizes[self.looks_at], hidden_size)
         context = CONTEXT_SIZE if self.attention else 0
         self.lstm = nn.LSTM(entries + context, hidden_size, batch_first=True)
@@ -150,7 +151,8 @@ class MDNRNN(nn.Module):
     def step(
         self, z: Tensor, action: Tensor, state: State, feature_map: Tensor | None = None
     ) -> tuple[State, Tensor | None]:
-        """One step: z `[batch, z]`, action `[batch, 3]`, V's map `[batch, 36, 128]` if needed.
+        """One step: z `[batch, z]`, action `[batch, 3]`, V's map
+        `[batch, places, channels]` if needed.
 
         Returns the new state and the attention weights `[batch, items]` (None if not attentive).
         """

@@ -9,53 +9,84 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from awm.errors import AwmError
+
 #: A latent of more nats than this is said to carry information.
 INFORMATIVE_NATS = 0.1
 
 
+#: Convolutions from 64×64×3 on, each (channels, kernel, stride).
+ENCODERS = {
+    "ha2018": ((32, 4, 2), (64, 4, 2), (128, 4, 2), (256, 4, 2)),  # Ha & Schmidhuber 2018
+}
+#: Channels at a single place, and transposed convolutions of stride 2 from there to 64×64×3, each
+#: (channels, kernel).
+DECODERS = {
+    "ha2018": (1024, ((128, 5), (64, 5), (32, 6), (3, 6))),
+}
+#: Attention looks at the deepest of the encoder's maps that has so many rows and columns.
+_LOOKED_AT = 6
+
+
 class VAE(nn.Module):
-    """Encoder 32-64-128-256 of 4×4 stride 2, z, decoder 128-64-32-3 of 5-5-6-6 stride 2."""
+    """Encoder, Gaussian posterior of z, decoder.
 
-    #: The third convolution's map, `[places, channels]`: what spatial attention looks at.
-    map_shape = (36, 128)
+    Args:
+        encoder: a name of `ENCODERS`, or layers as there.
+        decoder: a name of `DECODERS`, or layers as there.
 
-    def __init__(self, z_size: int = 32):
+    Attributes:
+        map_shape: `[places, channels]` of the map that spatial attention looks at.
+
+    Raises:
+        AwmError: for a name that is neither.
+    """
+
+    def __init__(self, z_size: int = 32, encoder="ha2018", decoder="ha2018"):
         super().__init__()
         self.z_size = z_size
         self.manifest: dict = {}  #: of its training, once it is loaded
-        channels = (3, 32, 64, 128, 256)
+        self.sides, self.looked_at, self.map_shape = _maps(encoder)
+        layers = _named(ENCODERS, encoder, "encoder")
+        widths = [3, *(width for width, _, _ in layers)]
         self.convolutions = nn.ModuleList(
-            nn.Conv2d(i, o, 4, stride=2) for i, o in zip(channels, channels[1:], strict=False)
+            nn.Conv2d(widths[i], width, kernel, stride)
+            for i, (width, kernel, stride) in enumerate(layers)
         )
-        self.posterior = nn.Linear(2 * 2 * 256, 2 * z_size)
-        self.expand = nn.Linear(z_size, 1024)
-        sizes = ((1024, 128, 5), (128, 64, 5), (64, 32, 6), (32, 3, 6))
+        self.posterior = nn.Linear(self.sides[-1] ** 2 * widths[-1], 2 * z_size)
+        first, layers = _named(DECODERS, decoder, "decoder")
+        widths = [first, *(width for width, _ in layers)]
+        self.expand = nn.Linear(z_size, first)
         self.deconvolutions = nn.ModuleList(
-            nn.ConvTranspose2d(i, o, kernel, stride=2) for i, o, kernel in sizes
+            nn.ConvTranspose2d(widths[i], width, kernel, stride=2)
+            for i, (width, kernel) in enumerate(layers)
         )
         self.to(memory_format=torch.channels_last)
 
     def encode(self, x: Tensor, with_map: bool = False) -> tuple[Tensor, ...]:
         """Posterior of frames `[batch, 3, 64, 64]` in [0, 1].
 
-        Returns `mu` and `logvar`, `[batch, z]` each; `with_map` adds the third convolution's
-        activations, `[batch, 36, 128]`.
+        Returns `mu` and `logvar`, `[batch, z]` each; `with_map` adds the activations of the layer
+        that attention looks at, `[batch, *map_shape]`.
         """
-        first, second, third, fourth = self.convolutions
-        feature_map = third(second(first(x).relu_()).relu_()).relu_()
-        last = _convolve_small(fourth, feature_map).relu_()
-        mu, logvar = self.posterior(last.flatten(1)).chunk(2, dim=1)
+        looked_at = None
+        for n, (layer, side) in enumerate(zip(self.convolutions, self.sides, strict=True)):
+            x = (_convolve_small(layer, x) if side <= _FEW else layer(x)).relu_()
+            if n == self.looked_at:
+                looked_at = x
+        mu, logvar = self.posterior(x.flatten(1)).chunk(2, dim=1)
         if not with_map:
             return mu, logvar
-        return mu, logvar, feature_map.flatten(2).transpose(1, 2)
+        return mu, logvar, looked_at.flatten(2).transpose(1, 2)
 
     def decode(self, z: Tensor) -> Tensor:
         """Frames `[batch, 3, 64, 64]` in [0, 1] of latents `[batch, z]`."""
-        first, second, third, fourth = self.deconvolutions
-        x = _deconvolve_one_place(first, self.expand(z)).relu_()
-        x = second(x).relu_()
-        x = _deconvolve_by_phases(third, x).relu_()
-        return torch.sigmoid(_deconvolve_by_phases(fourth, x))
+        first, *others = self.deconvolutions
+        x = _deconvolve_one_place(first, self.expand(z))
+        for layer in others:
+            by_phases = layer.kernel_size[0] == 6
+            x = _deconvolve_by_phases(layer, x.relu_()) if by_phases else layer(x.relu_())
+        return torch.sigmoid(x)
 
     def forward(self, x: Tensor, generator: torch.Generator | None = None):
         """Reconstruction from a sample of the posterior; returns (frames, mu, logvar)."""
@@ -69,7 +100,7 @@ class VAE(nn.Module):
 
     @torch.inference_mode()
     def encode_frames(self, frames: np.ndarray, batch: int = 128):
-        """Frames uint8 `[n, 64, 64, 3]` to numpy `mu`, `logvar` `[n, z]`, maps `[n, 36, 128]`."""
+        """Frames uint8 `[n, 64, 64, 3]` to numpy `mu`, `logvar` `[n, z]` and maps."""
         parts = [
             self.encode(to_input(frames[i : i + batch]), with_map=True)
             for i in range(0, len(frames), batch)
@@ -77,8 +108,34 @@ class VAE(nn.Module):
         return tuple(torch.cat(column).numpy() for column in zip(*parts, strict=True))
 
 
+def map_shape(encoder) -> tuple[int, int]:
+    """`[places, channels]` of the map that spatial attention looks at, for a name of `ENCODERS`."""
+    return _maps(encoder)[2]
+
+
+def _maps(encoder) -> tuple[list[int], int, tuple[int, int]]:
+    """The side of each layer's map, the number of the one that is looked at, and its shape."""
+    layers, sides = _named(ENCODERS, encoder, "encoder"), [64]
+    for _, kernel, stride in layers:
+        sides.append((sides[-1] - kernel) // stride + 1)
+    large = [n for n, side in enumerate(sides[1:]) if side >= _LOOKED_AT]
+    return sides[1:], large[-1], (sides[large[-1] + 1] ** 2, layers[large[-1]][0])
+
+
+def _named(known: dict, layers, what: str):
+    if not isinstance(layers, str):
+        return layers
+    if layers not in known:
+        raise AwmError(f"V has no {what} {layers!r}. Choose one of: {', '.join(known)}.")
+    return known[layers]
+
+
 # Three layers are computed another way than PyTorch would, with the same result up to rounding;
 # together they make training and encoding about 1.5 times as fast (benchmarks/training.py).
+
+
+#: A map of so few rows and columns is small.
+_FEW = 2
 
 
 def _convolve_small(layer: nn.Conv2d, x: Tensor) -> Tensor:

@@ -5,17 +5,26 @@ import torch
 from torch import Tensor
 
 from awm import stages
+from awm.config import Profile
 from awm.data.latents import Latents, encode_latents
 from awm.data.rollouts import Rollouts, open_rollouts
 from awm.models.feature_map import FeatureMapHead
+from awm.models.vae import map_shape
 from awm.store import Workspace
 from awm.training import vae
 from awm.training.loop import Recipe, finish, fit
 
 
+def build(profile: Profile) -> FeatureMapHead:
+    """The head with fresh weights."""
+    return FeatureMapHead(
+        profile.vae.z_size, map_shape(profile.vae.encoder), profile.feature_map.hidden_size
+    )
+
+
 def load(ws: Workspace) -> FeatureMapHead:
     """The trained head. AwmError if there is none, or it does not fit."""
-    head = FeatureMapHead(ws.profile.vae.z_size, ws.profile.feature_map.hidden_size)
+    head = build(ws.profile)
     ws.load_into(head, stages.feature_map(ws.profile))
     return head
 
@@ -29,7 +38,7 @@ def train(ws: Workspace) -> FeatureMapHead:
     latents = encode_latents(ws, vae.load(ws))
     mu, sigma, maps = codes_and_maps(rollouts, latents, "train", config.episodes)
     torch.manual_seed(seed)
-    head = FeatureMapHead(ws.profile.vae.z_size, config.hidden_size)
+    head = build(ws.profile)
 
     def batch(update: int) -> tuple[Tensor, Tensor]:
         generator = torch.Generator().manual_seed(seed + update)
@@ -53,7 +62,7 @@ def codes_and_maps(
     rollouts: Rollouts, latents: Latents, split: str, most: int
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Of the first episodes of a split mean and deviation `[n, z]` of the codes, and the maps
-    `[n, 36, 128]`, float16.
+    `[n, places, channels]`, float16.
     """
     columns = []
     for i in rollouts.indices(split)[:most].tolist():

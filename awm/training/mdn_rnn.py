@@ -11,6 +11,7 @@ from awm.data.latents import encode_latents
 from awm.data.rollouts import open_rollouts
 from awm.ids import ATTENTIONS, PLAIN, Memory
 from awm.models.mdn_rnn import MDNRNN
+from awm.models.vae import map_shape
 from awm.store import Workspace
 from awm.training import vae
 from awm.training.loop import Recipe, finish, fit
@@ -35,7 +36,10 @@ def build(profile: Profile, memory: Memory = PLAIN) -> MDNRNN:
 
 def _of_size(profile: Profile, attention: str, hidden_size: int) -> MDNRNN:
     config = profile.mdn_rnn
-    return MDNRNN(attention, profile.vae.z_size, hidden_size, config.mixtures, config.memory)
+    channels = map_shape(profile.vae.encoder)[1]
+    return MDNRNN(
+        attention, profile.vae.z_size, hidden_size, config.mixtures, config.memory, channels
+    )
 
 
 def _parameters(profile: Profile, attention: str, hidden_size: int) -> int:

@@ -12,7 +12,6 @@ from awm.config import MDNRNNConfig
 from awm.data.latents import Latents
 from awm.data.rollouts import Rollouts
 from awm.models.mdn_rnn import ACTION_SIZE, MDNRNN
-from awm.models.vae import VAE
 
 
 @dataclass(frozen=True)
@@ -20,7 +19,7 @@ class Sequences:
     """A batch for training: z has one entry more than the rest, which is z' of the last step.
 
     `z` `[batch, time + 1, z]`, `action` `[batch, time, 3]`, `reward` and `done` `[batch, time]`,
-    `maps` `[batch, time, 36, 128]` or None, `mask` `[batch, time]`: 1 where there is a step.
+    `maps` `[batch, time, places, channels]` or None, `mask` `[batch, time]`: 1 at every step.
     """
 
     z: Tensor
@@ -47,7 +46,7 @@ class SequenceData:
         z = np.zeros((count, length + 1, z_size), np.float32)
         action = np.zeros((count, length, ACTION_SIZE), np.float32)
         reward, done, mask = np.zeros((3, count, length), np.float32)
-        shape = (count, length, *VAE.map_shape)
+        shape = (count, length, *self.latents.map_shape)
         maps = np.zeros(shape, np.float16) if with_maps else None
         for i, (episode, start) in enumerate(windows):
             n = min(length, int(self.rollouts.lengths[episode]) - start)

@@ -6,15 +6,21 @@ import numpy as np
 import torch
 
 from awm import stages
+from awm.config import Profile
 from awm.data.rollouts import Rollouts, held_out_frames, open_rollouts
 from awm.models.vae import VAE, kl_per_latent, losses, to_input
 from awm.store import Workspace
 from awm.training.loop import Recipe, finish, fit
 
 
+def build(profile: Profile) -> VAE:
+    """V with fresh weights."""
+    return VAE(profile.vae.z_size, profile.vae.encoder, profile.vae.decoder)
+
+
 def load(ws: Workspace) -> VAE:
     """The trained V, ready to encode. AwmError if there is none, or it does not fit."""
-    vae = VAE(ws.profile.vae.z_size)
+    vae = build(ws.profile)
     ws.load_into(vae, stages.vae(ws.profile))
     return vae
 
@@ -31,7 +37,7 @@ def train(ws: Workspace) -> VAE:
     rollouts = open_rollouts(ws)
     held_out = held_out_frames(rollouts, "validation")
     torch.manual_seed(seed)
-    vae = VAE(config.z_size)
+    vae = build(ws.profile)
     data = FrameBatches(rollouts, config.batch, seed)
 
     def batch(update: int):

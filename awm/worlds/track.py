@@ -107,7 +107,8 @@ class Environments:
 
     @property
     def tracks(self) -> list:
-        return [self.envs[lane].track if lane in self.envs else [] for lane in range(len(self.tiles))]
+        envs = (self.envs.get(lane) for lane in range(len(self.tiles)))
+        return [env.track if env else [] for env in envs]
 
     def position(self, lane: int) -> tuple[float, float]:
         x, y = self.envs[lane].car.hull.position

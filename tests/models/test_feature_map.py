@@ -8,9 +8,9 @@ from awm.models.vae import VAE
 
 def test_it_has_the_maps_shape_and_sign():
     torch.manual_seed(0)
-    head, z = FeatureMapHead(32, hidden_size=8), torch.randn(5, 4, 32)
+    head, z = FeatureMapHead(32, VAE().map_shape, hidden_size=8), torch.randn(5, 4, 32)
     found = head(z)
-    assert found.shape == (5, 4, *VAE.map_shape)
+    assert found.shape == (5, 4, *VAE().map_shape)
     assert found.min() == 0 < found.max(), "as activations after a ReLU are"
 
 

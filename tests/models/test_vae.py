@@ -6,6 +6,7 @@ import torch
 from torch.distributions import Normal
 from torch.distributions import kl_divergence as torchs_kl
 
+from awm.errors import AwmError
 from awm.models import vae
 from awm.models.vae import VAE
 
@@ -19,13 +20,30 @@ def test_the_papers_shapes():
     x = vae.to_input(frames())
     mu, logvar, feature_map = v.encode(x, with_map=True)
     assert mu.shape == logvar.shape == (3, 32)
-    assert feature_map.shape == (3, *VAE.map_shape)
+    assert feature_map.shape == (3, *v.map_shape)
     assert v.decode(mu).shape == (3, 3, 64, 64)
     assert torch.equal(v.encode(x)[0], mu)
     widths = [c.out_channels for c in v.convolutions]
     kernels = [c.kernel_size[0] for c in v.deconvolutions]
     assert widths == [32, 64, 128, 256] and kernels == [5, 5, 6, 6]
     assert VAE(7).encode(x)[0].shape == (3, 7)
+
+
+@pytest.mark.parametrize("encoder", vae.ENCODERS)
+@pytest.mark.parametrize("decoder", vae.DECODERS)
+def test_every_encoder_and_decoder_fit(encoder, decoder):
+    v = VAE(7, encoder, decoder)
+    mu, _, feature_map = v.encode(vae.to_input(frames()), with_map=True)
+    assert mu.shape == (3, 7) and v.decode(mu).shape == (3, 3, 64, 64)
+    assert feature_map.shape == (3, *v.map_shape) == (3, *vae.map_shape(encoder))
+    assert 6 <= v.map_shape[0] ** 0.5 <= 8
+
+
+def test_unknown_layers_are_named():
+    with pytest.raises(AwmError, match="no encoder 'ha2019'.*ha2018"):
+        VAE(encoder="ha2019")
+    with pytest.raises(AwmError, match="no decoder"):
+        VAE(decoder="ha2019")
 
 
 def test_layers_computed_another_way_are_the_papers_layers():

@@ -12,7 +12,6 @@ from awm.data.latents import encode_latents
 from awm.data.rollouts import held_out_frames, open_rollouts
 from awm.errors import AwmError
 from awm.ids import KINDS, PLAIN, Memory
-from awm.models.feature_map import FeatureMapHead
 from awm.models.vae import VAE, losses, to_input
 from awm.store import Workspace
 from awm.training import feature_map, loop, mdn_rnn, vae
@@ -155,7 +154,7 @@ def test_a_heads_few_updates_come_closer_to_the_maps(smoke):
     mu, sigma, maps = feature_map.codes_and_maps(open_rollouts(smoke), latents, "train", 2)
     z = mu + sigma * torch.randn(mu.shape, generator=torch.Generator().manual_seed(0))
     torch.manual_seed(smoke.profile.seed)
-    fresh = FeatureMapHead(32, smoke.profile.feature_map.hidden_size)  # as its training began
+    fresh = feature_map.build(smoke.profile)  # as its training began
     with torch.inference_mode():
         before, after = ((h(z) - maps.float()).square().mean() for h in (fresh, head))
     assert after < 0.9 * before
