@@ -111,6 +111,14 @@ def agent(profile: Profile, who: Agent) -> Stage:
     return Stage(f"agents/{who}.safetensors", settings, inputs, how)
 
 
+def log(profile: Profile, who: Agent) -> Stage:
+    """The log of an agent's last search, which can be prolonged."""
+    found = agent(profile, who)
+    # These two decide when and how a search ends, and nothing before that.
+    settings = {k: v for k, v in found.settings.items() if k not in ("generations", "averaged")}
+    return Stage(f"agents/{who}.jsonl", settings, found.inputs, found.how)
+
+
 def evaluation(profile: Profile, who: Agent, frames: str, episodes: int, seed: int) -> Stage:
     """An agent's laps on test tracks.
 

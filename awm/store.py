@@ -31,6 +31,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import torch
+from filelock import FileLock, Timeout
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
@@ -233,7 +234,11 @@ class Workspace:
         Records are cheap to make again: one that does not fit is replaced.
         """
         found = self.fitting(stage)
-        if found is None:
+        if found is not None:
+            return found
+        with self.lock(stage.name):
+            if (found := self.fitting(stage)) is not None:
+                return found
             started = time.perf_counter()
             facts = compute()
             seconds = round(time.perf_counter() - started, 1)
@@ -276,6 +281,44 @@ class Workspace:
             # The manifest first: a run that is killed in between goes on, and writes both again.
             write_json(path.with_suffix(".json"), manifest)
         return manifest
+
+    @contextmanager
+    def making(self, stage: Stage) -> Iterator[dict | None]:
+        """The manifest of a result that is there and fits; else the right to make it, alone.
+
+        Another run that makes the same waits, and then finds it made.
+
+            with ws.making(stage) as made:
+                if made is None: ...
+        """
+        made = self.manifest(stage)
+        if made is not None:
+            yield made
+            return
+        with self.lock(stage.name):
+            yield self.manifest(stage)
+
+    @contextmanager
+    def lock(self, name: str) -> Iterator[None]:
+        """Be the only process that works at an artefact; says for whom it waits.
+
+        A killed process holds no lock: the system takes it back.
+        """
+        path = self.own / ".locks" / f"{name.replace('/', '.')}.lock"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        holder, lock = path.with_suffix(".holder"), FileLock(path)
+        try:
+            lock.acquire(blocking=False)
+        except Timeout:
+            who = holder.read_text() if holder.exists() else "another process"
+            print(f"note: {self.own / name} is being made by {who}. Waiting.", file=sys.stderr)
+            lock.acquire()
+        try:
+            date = datetime.now(UTC).isoformat(timespec="seconds")
+            holder.write_text(f"process {os.getpid()} on {platform.node()}, since {date}")
+            yield
+        finally:
+            lock.release()
 
     def describe(self, stage: Stage, **facts) -> dict:
         """A manifest: what the stage is a function of, who made it when, and the `facts`."""
@@ -327,6 +370,15 @@ def commit() -> dict:
 
 
 @cache
+def code() -> str:
+    """The hash of this package's source: what runs, committed or not."""
+    digest = sha256()
+    for path in sorted(Path(__file__).parent.rglob("*.py")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+@cache
 def machine() -> dict:
     """Processor, cores and versions of what the numbers depend on."""
     model = platform.processor() or platform.machine()
@@ -372,22 +424,53 @@ def atomic(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-def write_json(path: Path, value) -> None:
-    """Write `value` as JSON, atomically."""
+def sealed(value: dict) -> dict:
+    """A record with a checksum of its content as its last entry."""
+    return {**value, "checksum": _checksum(value)}
+
+
+def unsealed(value: dict) -> dict:
+    """The record that was `sealed`. ValueError if it is none, or no longer what it was."""
+    if not isinstance(value, dict) or "checksum" not in value:
+        raise ValueError("it has no checksum")
+    content = {key: entry for key, entry in value.items() if key != "checksum"}
+    if value["checksum"] != _checksum(content):
+        raise ValueError("its content does not match its checksum")
+    return content
+
+
+def _checksum(value: dict) -> str:
+    return sha256(json.dumps(value, allow_nan=False).encode()).hexdigest()[:16]
+
+
+def write_json(path: Path, value: dict) -> None:
+    """Write a record as JSON, sealed and atomically."""
     with atomic(path) as temporary:
-        temporary.write_text(json.dumps(value, indent=1, allow_nan=False) + "\n")
+        temporary.write_text(json.dumps(sealed(value), indent=1) + "\n")
 
 
-def read_json(path: Path):
-    """The value that `write_json` wrote; AwmError if the file is missing or damaged."""
+def read_json(path: Path) -> dict:
+    """The record that `write_json` wrote; AwmError if the file is missing or damaged."""
     try:
-        return json.loads(Path(path).read_text())
+        return unsealed(json.loads(Path(path).read_text()))
     except FileNotFoundError:
         raise AwmError(f"{path} does not exist. Run the stage that makes it first.") from None
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise AwmError(
-            f"{path} is damaged ({error}). Move it away and run its stage again."
+            f"{path} is damaged ({str(error)[:200]}). Move it away and run its stage again."
         ) from None
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Whatever libraries raise about a damaged file, as AwmError."""
+    try:
+        yield
+    except AwmError:
+        raise
+    except Exception as error:
+        reason = " ".join(f"{type(error).__name__} {error}".split())[:200]
+        raise AwmError(f"{path} is damaged ({reason}). Move it away; it is made again.") from error
 
 
 def sha256_of(path: Path) -> str:

@@ -100,12 +100,19 @@ def record(ws: Workspace, length: int = 48) -> None:
     count = ws.profile.data.rollouts
     group = recording._open_for_writing(ws, stage, ["synthetic"] * count, 0)
     for i in range(count):
-        frames = road_frames(length + 1, bend=4 * (i + 1))
-        group["frames"][i, : length + 1] = frames
-        group["actions"][i, :length] = rng.uniform(0, 1, (length, 3))
-        group["rewards"][i, :length] = rng.choice([-0.1, 3.2], length)
-        group["lengths"][i], group["checksums"][i] = length, crc32(frames)
-    manifest = ws.describe(stage, content="synthetic", frames=count * (length + 1))
+        episode = {
+            "frames": road_frames(length + 1, bend=4 * (i + 1)),
+            "actions": rng.uniform(0, 1, (length, 3)).astype(np.float32),
+            "rewards": rng.choice([-0.1, 3.2], length).astype(np.float32),
+            "terminated": np.zeros(length, bool),
+            "telemetry": np.zeros((length + 1, 6), np.float32),
+        }
+        for name, values in episode.items():
+            group[name][i, : len(values)] = values
+        group["lengths"][i] = length
+        group["checksums"][i] = [crc32(episode[name]) for name in recording.ARRAYS]
+    content = recording._content(group)
+    manifest = ws.describe(stage, content=content, frames=count * (length + 1))
     store.write_json(ws.own / "rollouts.json", manifest)
 
 

@@ -6,12 +6,13 @@ is stored is the Gaussian, not a sample of it.
 
 import shutil
 from pathlib import Path
+from zlib import crc32
 
 import numpy as np
 import zarr
 from tqdm.auto import tqdm
 
-from awm import stages
+from awm import stages, store
 from awm.data.rollouts import Rollouts
 from awm.ids import PLAIN, Memory
 from awm.models.vae import VAE
@@ -19,13 +20,22 @@ from awm.store import Stage, Workspace
 
 
 class Latents:
-    """`mu` and `logvar` `[N, T+1, z]` in memory (a few dozen MB); the feature maps on disk."""
+    """`mu` and `logvar` `[N, T+1, z]` in memory (a few dozen MB); the feature maps on disk.
+
+    Raises:
+        AwmError: if they are damaged.
+    """
 
     def __init__(self, paths: list[Path]):
-        groups = [zarr.open_group(path, mode="r") for path in paths]
-        self.mu = np.concatenate([group["mu"][:] for group in groups])
-        self.logvar = np.concatenate([group["logvar"][:] for group in groups])
-        self._maps = [(group["maps"], i) for group in groups for i in range(group["mu"].shape[0])]
+        self.mu, self.logvar = (
+            np.concatenate([_verified(path, name) for path in paths]) for name in ("mu", "logvar")
+        )
+        self._maps = []
+        for path in paths:
+            with store.reading(path):
+                maps = zarr.open_group(path, mode="r")["maps"]
+                self._maps += [(maps, i) for i in range(maps.shape[0])]
+        self._unverified = list(paths)
 
     @property
     def map_shape(self) -> tuple[int, int]:
@@ -34,8 +44,26 @@ class Latents:
 
     def maps(self, episode: int, steps: slice = slice(None)) -> np.ndarray:
         """Feature maps of an episode's frames, float16 `[time, places, channels]`."""
+        while self._unverified:  # once, a second a gigabyte
+            _verified(self._unverified.pop(), "maps", keep=False)
         array, place = self._maps[episode]
         return array[place, steps]
+
+
+def _verified(path: Path, name: str, keep: bool = True) -> np.ndarray | None:
+    """An array of all episodes, as it was written; None if it is too large to `keep`.
+
+    Raises:
+        AwmError: if it is not what was written.
+    """
+    kept = []
+    with store.reading(path):
+        group = zarr.open_group(path, mode="r")
+        for values, checksum in zip(group[name], group.attrs["checksums"][name], strict=True):
+            if crc32(values) != checksum:
+                raise ValueError(f"{name} are not what was written")
+            kept.append(values if keep else None)
+        return np.stack(kept) if keep else None
 
 
 def encode_latents(ws: Workspace, vae: VAE, memory: Memory = PLAIN) -> Latents:
@@ -45,12 +73,18 @@ def encode_latents(ws: Workspace, vae: VAE, memory: Memory = PLAIN) -> Latents:
 
 def _encoded(ws: Workspace, vae: VAE, recording: Stage) -> Path:
     stage = stages.latents(ws.profile, recording)
+    with ws.lock(stage.name):
+        return _encode(ws, vae, recording, stage)
+
+
+def _encode(ws: Workspace, vae: VAE, recording: Stage, stage: Stage) -> Path:
     path = ws.own / stage.name
     # What they were made from, by content: latents are made again rather than refused.
     source = [ws.manifest(each)["content"] for each in stage.inputs.values()]
     if path.exists():
-        if zarr.open_group(path, mode="r").attrs.get("source") == source:
-            return path
+        with store.reading(path):
+            if zarr.open_group(path, mode="r").attrs.get("source") == source:
+                return path
         shutil.rmtree(path)
     rollouts = Rollouts([ws.own / recording.name])
     new = path.with_name(f".{path.name}.new")
@@ -68,10 +102,14 @@ def _encoded(ws: Workspace, vae: VAE, recording: Stage) -> Path:
             dtype=dtype,
             compressors=None,  # noise to a compressor, and reading speed counts
         )
+    checksums = {name: [] for name in ("mu", "logvar", "maps")}
     for i in tqdm(range(count), unit="episode", desc="latents"):
         encoded = vae.encode_frames(rollouts.episode(i).frames)
-        for name, values in zip(("mu", "logvar", "maps"), encoded, strict=True):
-            group[name][i, : len(values)] = values
-    group.attrs["source"] = source
+        for name, values in zip(checksums, encoded, strict=True):
+            padded = np.zeros(group[name].shape[1:], group[name].dtype)
+            padded[: len(values)] = values
+            group[name][i] = padded
+            checksums[name].append(crc32(padded))
+    group.attrs.update(source=source, checksums=checksums)
     new.rename(path)
     return path

@@ -5,15 +5,18 @@ Arrays `[episode, time, ...]`, padded to the longest possible episode:
 - `frames` uint8 `[N, T+1, 64, 64, 3]`: what was seen before each action, and after the last
 - `actions` float32 `[N, T, 3]`, `rewards` float32 `[N, T]`, `terminated` bool `[N, T]`
 - `telemetry` float32 `[N, T+1, 6]`: what no model sees, for figures and probes (`TELEMETRY`)
-- `lengths`, `seeds`, `checksums`, and the drivers' names, one an episode
+- `lengths`, `seeds`, and the drivers' names, one an episode; `checksums` uint32 `[N, 5]`, one
+  an array, verified whenever one is read
 
 Workers write their episodes' chunks side by side. An episode counts once its length is written,
 so a killed collection goes on where it was. Nothing here needs the whole store in memory.
 """
 
+import json
 import time
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
+from hashlib import sha256
 from multiprocessing import get_context
 from pathlib import Path
 from zlib import crc32
@@ -32,6 +35,10 @@ from awm.store import Stage, Workspace
 
 #: Columns of `telemetry`: units of the world (a tile is 3.5 long), units/s, radians.
 TELEMETRY = ("x", "y", "speed", "steering_angle", "centre_distance", "wheels_on_road")
+
+
+#: The arrays, in the order of their checksums.
+ARRAYS = ("frames", "actions", "rewards", "terminated", "telemetry")
 
 
 @dataclass(frozen=True)
@@ -77,35 +84,28 @@ class Rollouts:
 
     def episode(self, index: int) -> Episode:
         """Read one episode, without its padding. AwmError if it is damaged on disk."""
-        frames = self.read("frames", index)
-        if crc32(frames) != self._checksums[index]:
-            raise self._damaged("frames", index)
-        columns = ("actions", "rewards", "terminated", "telemetry")
         return Episode(
-            frames,
-            *(self.read(name, index) for name in columns),
+            *(self.read(name, index) for name in ARRAYS),
             seed=int(self.seeds[index]),
             driver=self.drivers[index],
         )
 
     def read(self, name: str, index: int) -> np.ndarray:
         """One array of one episode, without its padding. AwmError if it is damaged on disk."""
-        _, group, place = self._places[index]
+        path, group, place = self._places[index]
         length = int(self.lengths[index]) + (name in ("frames", "telemetry"))
-        try:
-            return group[name][place][:length]
-        except Exception as error:  # the codecs raise whatever they like
-            raise self._damaged(name, index) from error
+        with store.reading(path):
+            found = np.ascontiguousarray(group[name][place][:length])
+        if crc32(found) != self._checksums[index, ARRAYS.index(name)]:
+            raise AwmError(
+                f"{path}: {name} of episode {index} are damaged or missing. Move the store away "
+                "and run `awm collect` again."
+            )
+        return found
 
     def column(self, name: str) -> list[np.ndarray]:
         """One small array (`actions`, `rewards`, ...) of every episode, without padding."""
         return [self.read(name, i) for i in range(len(self))]
-
-    def _damaged(self, name: str, index: int) -> AwmError:
-        return AwmError(
-            f"{self._places[index][0]}: {name} of episode {index} are damaged or missing. "
-            "Move the store away and run `awm collect` again."
-        )
 
 
 def open_rollouts(ws: Workspace, memory: Memory = PLAIN) -> Rollouts:
@@ -126,8 +126,22 @@ def _finished(ws: Workspace, stage: Stage) -> Path:
         raise AwmError(
             f"The rollouts at {path} are not finished. {stage.remedy} It goes on from there."
         )
-    ws.manifest(stage)
+    manifest = ws.manifest(stage)
+    with store.reading(path):
+        same = manifest["content"] == _content(zarr.open_group(path, mode="r"))
+    if not same:
+        raise AwmError(
+            f"{path} is not what its manifest describes: it is damaged, or only one of the two was "
+            f"replaced. Move both away. {stage.remedy}"
+        )
     return path
+
+
+def _content(group) -> str:
+    """The hash of a whole store, through its episodes' checksums."""
+    numbers = [group[name][:].tobytes() for name in ("lengths", "seeds", "checksums")]
+    names = json.dumps([group.attrs["drivers"], group.attrs["splits"]])
+    return sha256(b"".join(numbers) + names.encode()).hexdigest()[:16]
 
 
 def collect(ws: Workspace, workers: int | None = None) -> Rollouts:
@@ -159,6 +173,11 @@ def record(
         offset: of the tracks' seeds, among those of data.
         workers: processes; by default one a core.
     """
+    with ws.lock(stage.name):
+        _record(ws, stage, names, drivers, offset, workers)
+
+
+def _record(ws: Workspace, stage: Stage, names, drivers, offset: int, workers) -> None:
     path = ws.own / stage.name
     group = _open_for_writing(ws, stage, names, offset)
     if path.with_suffix(".json").exists():
@@ -171,10 +190,10 @@ def record(
     finally:
         seconds = group.attrs["wall_time_s"] + time.perf_counter() - started
         group.attrs["wall_time_s"] = round(seconds, 1)
-    lengths, checksums = group["lengths"][:], group["checksums"][:]
+    lengths = group["lengths"][:]
     manifest = ws.describe(
         stage,
-        content=f"{crc32(checksums.tobytes() + lengths.tobytes()):08x}",
+        content=_content(group),
         wall_time_s=group.attrs["wall_time_s"],
         seeds=group["seeds"][:].tolist(),
         drivers=names,
@@ -185,10 +204,8 @@ def record(
 
 def _check(ws: Workspace, stage: Stage) -> None:
     path = ws.own / stage.name
-    try:
-        record = zarr.open_group(path, mode="r").attrs["record"]
-    except Exception as error:
-        raise AwmError(f"{path} is no store that can be read ({error}). Move it away.") from error
+    with store.reading(path):
+        record = zarr.open_group(path, mode="r").attrs.get("record", {})
     if differs := ws.differences(record, stage):
         raise AwmError(
             f"The rollouts at {path} were begun {differs}. Move them away, or work in a profile "
@@ -225,8 +242,9 @@ def _open_for_writing(ws: Workspace, stage: Stage, names: list[str], offset: int
         group.create_array(
             name, shape=(count, *shape), chunks=(1, *shape), dtype=dtype, compressors=[compressor]
         )
-    for name, dtype, fill in (("lengths", "int32", -1), ("checksums", "uint32", 0)):
-        group.create_array(name, shape=(count,), chunks=(count,), dtype=dtype, fill_value=fill)
+    group.create_array("lengths", shape=(count,), chunks=(count,), dtype="int32", fill_value=-1)
+    shape = (count, len(ARRAYS))
+    group.create_array("checksums", shape=shape, chunks=shape, dtype="uint32")
     seeds = np.array(config.track_seeds(config.DATA_SEEDS, count, ws.profile.seed * count + offset))
     group.create_array("seeds", data=seeds, chunks=(count,))
     splits = _split(count, ws.profile.data.validation_share)
@@ -244,8 +262,8 @@ def _drive_all(path: Path, group, drivers: list, missing: list[int], workers) ->
         jobs = [pool.submit(_drive_one, path, i, drivers[i], int(seeds[i])) for i in missing]
         try:
             for job in as_completed(jobs):
-                index, length, checksum = job.result()
-                group["checksums"][index] = checksum
+                index, length, checksums = job.result()
+                group["checksums"][index] = checksums
                 group["lengths"][index] = length
                 bar.update()
         except BaseException:
@@ -267,8 +285,8 @@ def _telemetry(env) -> tuple[float, ...]:
     )
 
 
-def _drive_one(path: Path, index: int, driver, seed: int) -> tuple[int, int, int]:
-    """Drive one episode and write its chunks; returns (index, length, checksum of frames)."""
+def _drive_one(path: Path, index: int, driver, seed: int) -> tuple[int, int, list[int]]:
+    """Drive one episode and write its chunks; returns (index, length, checksums)."""
     group = zarr.open_group(path, mode="r+")
     env = FastCarRacing()
     frame, _ = env.reset(seed=seed)
@@ -283,12 +301,14 @@ def _drive_one(path: Path, index: int, driver, seed: int) -> tuple[int, int, int
             column.append(value)
         if terminated:
             break
-    for name, column in columns.items():
-        array = group[name]
+    checksums = []
+    for name in ARRAYS:
+        array, column = group[name], columns[name]
         padded = np.zeros(array.shape[1:], array.dtype)
         padded[: len(column)] = column
         array[index] = padded
-    return index, len(columns["actions"]), crc32(np.stack(columns["frames"]))
+        checksums.append(crc32(padded[: len(column)]))
+    return index, len(columns["actions"]), checksums
 
 
 def coverage(rollouts: Rollouts) -> dict[str, dict]:

@@ -22,7 +22,7 @@ from awm.evolution.inputs import input_statistics
 from awm.evolution.optimizer import Optimizer
 from awm.ids import Agent
 from awm.models.controller import Controller, Inputs
-from awm.store import Stage, Workspace
+from awm.store import Workspace
 from awm.worlds.crew import Crew, Dream, Track, crew
 from awm.worlds.lanes import Job
 
@@ -44,9 +44,27 @@ class Evolution:
 
 
 def log_of(ws: Workspace, agent: Agent) -> list[dict]:
-    """The generations of an agent's last search that are logged; none if there is no log."""
-    path = ws.find(f"agents/{agent}.jsonl")
-    return generations(path) if path else []
+    """The generations of an agent's last search that are logged; none if there is no log.
+
+    Raises:
+        AwmError: if the log is damaged, or another search's. (One that is committed is left out.)
+    """
+    stage = stages.log(ws.profile, agent)
+    path = ws.find(stage.name)
+    log = generations(path) if path else []
+    differs = log and ws.differences(log[0].get("record", {}), stage)
+    if not differs:
+        return log
+    if not path.is_relative_to(ws.own):  # what is committed stands in only if it fits
+        return []
+    raise _unfit(path, f"is the log of another search, {differs}")
+
+
+def _unfit(path: Path, problem: str) -> AwmError:
+    return AwmError(
+        f"{path} {problem}. Move it away to evolve afresh, or work in a profile with a name of "
+        "its own."
+    )
 
 
 def generations(path: Path) -> list[dict]:
@@ -55,17 +73,25 @@ def generations(path: Path) -> list[dict]:
     for number, line in enumerate(lines):
         try:
             entry = json.loads(line)
-            whole = entry["generation"] == number
-        except (json.JSONDecodeError, KeyError, TypeError):
-            if number == len(lines) - 1:
+        except (ValueError, RecursionError):
+            if number == len(lines) - 1:  # cut short by a kill
                 break
-            whole = False
-        if not whole:
+            entry = None
+        try:
+            entry = store.unsealed(entry)
+            if entry["generation"] != number:
+                raise ValueError(f"it is generation {entry['generation']}")
+        except (ValueError, KeyError) as error:
             raise AwmError(
-                f"{path}, line {number + 1}, is damaged. Move the file away to evolve afresh."
-            )
+                f"{path}, line {number + 1}, is damaged ({error}). Move the file away to evolve "
+                "afresh."
+            ) from None
         entries.append(entry)
     return entries
+
+
+def _line(entry: dict) -> str:
+    return json.dumps(store.sealed(entry)) + "\n"
 
 
 def best_validated(log: list[dict]) -> dict:
@@ -112,7 +138,11 @@ def evolve(
     Raises:
         AwmError: if something that it needs is missing or does not fit, or its log is another's.
     """
-    return _Run(ws, agent).go(workers, cluster, executor)
+    run = _Run(ws, agent)
+    if run.over:
+        return run.result()
+    with ws.lock(f"agents/{agent}"):
+        return _Run(ws, agent).go(workers, cluster, executor)
 
 
 #: Hard tracks are drawn from so many of those that went worst.
@@ -147,10 +177,7 @@ class _Run:
         self.ws, self.agent = ws, agent
         self.search = stages.search(ws.profile, agent)
         self.stage = stages.agent(ws.profile, agent)
-        settings = dict(self.stage.settings)
-        # These two decide when and how a search ends, and nothing before that.
-        del settings["generations"], settings["averaged"]
-        self.begun = Stage(f"agents/{agent}.jsonl", settings, self.stage.inputs, self.stage.how)
+        self.begun = stages.log(ws.profile, agent)
         self.log = self._begun_log()
         if not self.log:
             ws.manifest(self.stage)  # what another search has found is not written over
@@ -160,26 +187,27 @@ class _Run:
             self.log = [entry for entry in self.log if "fitness" in entry]
 
     def _begun_log(self) -> list[dict]:
-        """What is logged of this search; AwmError if another's log lies in its place."""
+        """What is logged of this search; AwmError if it has gone further than it is to go."""
         log, path = log_of(self.ws, self.agent), self.ws.find(self.begun.name)
         told = sum("fitness" in entry for entry in log)
-        problem = log and self.ws.differences(log[0].get("record", {}), self.begun)
-        if problem:
-            problem = f"is the log of another search, {problem}"
-        elif told > self.search.generations:
-            problem = f"has {told} generations, and the profile asks for {self.search.generations}"
-        if not problem:
+        if told <= self.search.generations:
             return log
-        if not path.is_relative_to(self.ws.own):  # what is committed stands in only if it fits
+        if not path.is_relative_to(self.ws.own):
             return []
-        raise AwmError(
-            f"{path} {problem}. Move it away to evolve afresh, or work in a profile with a name of "
-            "its own."
-        )
+        asked = self.search.generations
+        raise _unfit(path, f"has {told} generations, and the profile asks for {asked}")
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing is left to do."""
+        return self.done and self.ws.manifest(self.stage) is not None
+
+    def result(self) -> Evolution:
+        return Evolution(self.log, load(self.ws, self.agent))
 
     def go(self, workers, cluster, executor) -> Evolution:
-        if self.done and self.ws.manifest(self.stage):
-            return Evolution(self.log, load(self.ws, self.agent))
+        if self.over:  # another run has found it in the meantime
+            return self.result()
         if self.agent.parent:
             parent = load(self.ws, self.agent.parent)
             start, inputs = parent.parameters, parent.inputs
@@ -193,7 +221,7 @@ class _Run:
             with crew(workers, cluster, executor) as hands:
                 self._generations(optimizer, inputs, hands)
         self._save(optimizer, inputs)
-        return Evolution(self.log, load(self.ws, self.agent))
+        return self.result()
 
     def _save(self, optimizer: Optimizer, inputs: Inputs) -> None:
         best, search = best_validated(self.log), self.search
@@ -218,7 +246,7 @@ class _Run:
         search, log, path = self.search, self.log, self.ws.own / self.begun.name
         # Rewritten whole once, which drops what is to be done again; appended to afterwards.
         with store.atomic(path) as temporary:
-            temporary.write_text("".join(json.dumps(entry) + "\n" for entry in log))
+            temporary.write_text("".join(map(_line, log)))
         place = self._place()
         before = log[-1]["seconds"] if log else 0.0
         started = time.perf_counter()
@@ -231,7 +259,7 @@ class _Run:
             if generation == 0:
                 entry["record"] = self.ws.describe(self.begun)
             with path.open("a") as file:
-                file.write(json.dumps(entry) + "\n")
+                file.write(_line(entry))
             log.append(entry)
             if "fitness" in entry:
                 last = log[-2] if generation else {"steps": 0, "seconds": 0.0}

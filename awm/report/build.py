@@ -4,10 +4,10 @@ Every page is one file that needs no network. The story's numbers are looked up 
 recorded; pictures come from `images/`, code from the executed notebooks.
 """
 
+import json
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from awm import store
 from awm.config import Profile
 from awm.errors import AwmError
 from awm.ids import Agent, Memory
@@ -39,7 +39,8 @@ def build(profile: Profile | str | Workspace | None = None) -> Path:
     with TemporaryDirectory(prefix=".report-", dir=ws.root) as made:
         pages = {f"{name}.html": _notebook(ws, name, executed) for name in executed}
         pages |= {"index.html": _story(ws, executed)}
-        store.write_json(Path(made, "results.json"), results.entries(ws))
+        found = json.dumps(results.entries(ws), indent=1, allow_nan=False)
+        Path(made, "results.json").write_text(found + "\n", "utf-8")
         for name, html in pages.items():
             Path(made, name).write_text(html, "utf-8")
         # The index last: whoever opens it finds the pages that it names.

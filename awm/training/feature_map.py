@@ -10,7 +10,7 @@ from awm.data.latents import Latents, encode_latents
 from awm.data.rollouts import Rollouts, open_rollouts
 from awm.models.feature_map import FeatureMapHead
 from awm.models.vae import map_shape
-from awm.store import Workspace
+from awm.store import Stage, Workspace
 from awm.training import vae
 from awm.training.loop import Recipe, finish, fit
 
@@ -31,9 +31,13 @@ def load(ws: Workspace) -> FeatureMapHead:
 
 def train(ws: Workspace) -> FeatureMapHead:
     """Train the head on codes and maps of recorded frames; returns at once if trained."""
-    stage, config, seed = stages.feature_map(ws.profile), ws.profile.feature_map, ws.profile.seed
-    if ws.manifest(stage):
-        return load(ws)
+    stage = stages.feature_map(ws.profile)
+    with ws.making(stage) as made:
+        return load(ws) if made else _train(ws, stage)
+
+
+def _train(ws: Workspace, stage: Stage) -> FeatureMapHead:
+    config, seed = ws.profile.feature_map, ws.profile.seed
     rollouts = open_rollouts(ws)
     latents = encode_latents(ws, vae.load(ws))
     mu, sigma, maps = codes_and_maps(rollouts, latents, "train", config.episodes)

@@ -4,10 +4,12 @@ What is trained is said by three functions; `awm.training.vae`, `.mdn_rnn` and `
 recipes for it.
 """
 
+import io
 import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from hashlib import sha256
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +21,9 @@ from awm.store import Stage, Workspace
 
 #: The history has an entry for so many updates, with averages over them.
 HISTORY_EVERY = 10
+
+#: Bytes of the SHA-256 at a checkpoint's end.
+_DIGEST = 32
 
 
 @dataclass(frozen=True)
@@ -75,6 +80,12 @@ def fit(ws: Workspace, stage: Stage, module: nn.Module, recipe: Recipe, name: st
     while update < recipe.updates:
         module.train()
         terms = recipe.losses(recipe.batch(update))
+        if not math.isfinite(terms["loss"].item()):
+            raise AwmError(
+                f"The training of {name} has diverged: its loss at update {update + 1} is not a "
+                "finite number. What the last checkpoint holds is kept. Choose a smaller learning "
+                "rate, in a profile with a name of its own."
+            )
         optimizer.zero_grad()
         terms["loss"].backward()
         if recipe.clip is not None:
@@ -91,11 +102,6 @@ def fit(ws: Workspace, stage: Stage, module: nn.Module, recipe: Recipe, name: st
         entry = {"update": update, "seconds": state["seconds"]}
         entry |= {f"train_{key}": sum(r[key] for r in recent) / len(recent) for key in recent[0]}
         recent = []
-        if not math.isfinite(entry["train_loss"]):
-            raise AwmError(
-                f"The training of {name} has diverged at update {update}. Choose a smaller "
-                "learning rate, in a profile with a name of its own."
-            )
         if recipe.validate and (update % recipe.validate_every == 0 or last):
             found = recipe.validate()
             entry |= {f"validation_{key}": value for key, value in found.items()}
@@ -105,9 +111,13 @@ def fit(ws: Workspace, stage: Stage, module: nn.Module, recipe: Recipe, name: st
         history.append(entry)
         bar.set_postfix(loss=f"{entry['train_loss']:.2f}", validation=f"{state['best_score']:.2f}")
         if update % recipe.checkpoint_every == 0 or last:
+            if not all(torch.isfinite(p).all() for p in trained):
+                continue  # the next loss will say so; the checkpoint before is still good
+            whole = {key: part.state_dict() for key, part in parts.items()}
+            buffer = io.BytesIO()
+            torch.save({"record": ws.describe(stage), **state, **whole}, buffer)
             with store.atomic(path) as temporary:
-                whole = {key: part.state_dict() for key, part in parts.items()}
-                torch.save({"record": ws.describe(stage), **state, **whole}, temporary)
+                temporary.write_bytes(buffer.getvalue() + sha256(buffer.getvalue()).digest())
     bar.close()
     if state["best"] is not None:
         module.load_state_dict(state["best"])
@@ -129,7 +139,11 @@ def _checkpoint(ws: Workspace, stage: Stage):
 def _resume(ws: Workspace, path, stage: Stage, parts: dict) -> dict:
     remedy = f"Remove {path} to start afresh."
     try:
-        state = torch.load(path, weights_only=True)
+        whole = path.read_bytes()
+        content, digest = whole[:-_DIGEST], whole[-_DIGEST:]
+        if sha256(content).digest() != digest:
+            raise AwmError(f"{path} is damaged. {remedy}")
+        state = torch.load(io.BytesIO(content), weights_only=True)
         if differs := ws.differences(state.pop("record"), stage):
             raise AwmError(f"{path} is of another run, {differs}. {remedy}")
         for key, part in parts.items():

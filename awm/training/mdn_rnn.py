@@ -12,7 +12,7 @@ from awm.data.rollouts import open_rollouts
 from awm.ids import ATTENTIONS, PLAIN, Memory
 from awm.models.mdn_rnn import MDNRNN
 from awm.models.vae import map_shape
-from awm.store import Workspace
+from awm.store import Stage, Workspace
 from awm.training import vae
 from awm.training.loop import Recipe, finish, fit
 from awm.training.sequences import SequenceData, Sequences, losses, validate
@@ -68,9 +68,13 @@ def train(ws: Workspace, memory: Memory = PLAIN) -> MDNRNN:
     iterative training M begins with the weights of the round before. The weights of the best
     validation likelihood are kept.
     """
-    stage, config = stages.mdn_rnn(ws.profile, memory), ws.profile.mdn_rnn
-    if ws.manifest(stage):
-        return load(ws, memory)
+    stage = stages.mdn_rnn(ws.profile, memory)
+    with ws.making(stage) as made:
+        return load(ws, memory) if made else _train(ws, stage, memory)
+
+
+def _train(ws: Workspace, stage: Stage, memory: Memory) -> MDNRNN:
+    config = ws.profile.mdn_rnn
     data = sequences(ws, memory)
     m = build(ws.profile, memory)
     if memory.round:

@@ -9,7 +9,7 @@ from awm import stages
 from awm.config import Profile
 from awm.data.rollouts import Rollouts, held_out_frames, open_rollouts
 from awm.models.vae import VAE, kl_per_latent, losses, to_input
-from awm.store import Workspace
+from awm.store import Stage, Workspace
 from awm.training.loop import Recipe, finish, fit
 
 
@@ -31,9 +31,13 @@ def train(ws: Workspace) -> VAE:
     The weights of the best validation loss are kept. The manifest has the `test` losses and
     `kl_per_latent`, which tells the latents that carry information.
     """
-    stage, config, seed = stages.vae(ws.profile), ws.profile.vae, ws.profile.seed
-    if ws.manifest(stage):
-        return load(ws)
+    stage = stages.vae(ws.profile)
+    with ws.making(stage) as made:
+        return load(ws) if made else _train(ws, stage)
+
+
+def _train(ws: Workspace, stage: Stage) -> VAE:
+    config, seed = ws.profile.vae, ws.profile.seed
     rollouts = open_rollouts(ws)
     held_out = held_out_frames(rollouts, "validation")
     torch.manual_seed(seed)

@@ -1,21 +1,21 @@
 """Many workers: processes of this machine, a Dask cluster, or any other executor.
 
-What travels to a worker is a description of the world, with the hashes of the weights it is about:
-a worker whose files hold other weights refuses.
+What travels to a worker is a description of the world, with the hashes of the weights it is about,
+and of the code. A worker whose files hold other weights, or none, is sent these, once; one that
+runs other code refuses.
 """
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
+from concurrent.futures import FIRST_COMPLETED, Executor, ProcessPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import lru_cache
 from multiprocessing import get_context
 from typing import ClassVar
 
 import numpy as np
 
-from awm import stages
+from awm import stages, store
 from awm.errors import AwmError
 from awm.ids import Memory
 from awm.store import Workspace
@@ -25,31 +25,66 @@ from awm.worlds.lanes import Job, Outcome, World, drive
 from awm.worlds.track import TrackWorld
 
 
+class Lacking(Exception):
+    """A worker's files are not what its place is about: it needs the models themselves."""
+
+
 @dataclass(frozen=True)
 class Place:
     """A world, described: whose eyes and memory, and what they drive in.
 
-    `contents` are the hashes of V, M and whatever else it needs; `Place.of` fills them in.
+    `contents` are the hashes of V, M and whatever else it needs, `code` that of this package;
+    `Place.of` fills them in.
     """
 
     ws: Workspace
     memory: Memory
     contents: tuple[str, ...]
+    code: str
     dreams: ClassVar[bool] = False
 
     @classmethod
     def of(cls, ws: Workspace, memory: Memory, **how) -> "Place":
         """The world of a memory. AwmError if something that it needs is missing or unfit."""
-        return cls(ws, memory, _contents(ws, memory, cls.dreams), **how)
+        return cls(ws, memory, _contents(ws, memory, cls.dreams), store.code(), **how)
+
+    def models(self):
+        """What drives there. Lacking if other weights lie here than the description is about."""
+        key = (self.dreams, self.memory, self.contents)
+        if key not in _known:
+            try:
+                here = _contents(self.ws, self.memory, self.dreams)
+            except AwmError:
+                here = None
+            if here != self.contents:
+                raise Lacking
+            self.bring(self._load())
+        return _known[key]
+
+    def bring(self, models) -> None:
+        """Remember what drives there, as it was sent."""
+        while len(_known) >= _MOST:
+            del _known[next(iter(_known))]
+        _known[self.dreams, self.memory, self.contents] = models
 
     def open(self) -> World:
-        """The world itself. AwmError if other weights lie here than the description is about."""
-        if _contents(self.ws, self.memory, self.dreams) != self.contents:
+        """The world itself.
+
+        Raises:
+            AwmError: if this process runs other code than the description is about.
+            Lacking: as `models`.
+        """
+        if self.code != store.code():
             raise AwmError(
-                f"{self.ws.own} on this worker holds other weights than the run is about. Give "
-                "every worker the same files."
+                "A worker runs another version of awm than the run it is to help. Install the "
+                "same one there."
             )
         return self._open()
+
+
+#: What drives in this process, by memory and hashes.
+_known: dict[tuple, object] = {}
+_MOST = 4
 
 
 @dataclass(frozen=True)
@@ -59,9 +94,13 @@ class Track(Place):
     frames: str = "fast"
     forgetful: bool = False
 
+    def _load(self):
+        v = vae.load(self.ws)
+        return v, None if self.memory.kind == "V" else mdn_rnn.load(self.ws, self.memory)
+
     def _open(self) -> World:
-        v, m = _models(self.ws, self.memory, self.contents)
-        return TrackWorld(v, m, self.ws.profile.evolution.lanes, self.frames, self.forgetful)
+        lanes = self.ws.profile.evolution.lanes
+        return TrackWorld(*self.models(), lanes, self.frames, self.forgetful)
 
 
 @dataclass(frozen=True)
@@ -72,9 +111,11 @@ class Dream(Place):
     temperature: float = 1.0
     idle_at_mean: bool = False
 
+    def _load(self):
+        return dream.load(self.ws, self.memory)
+
     def _open(self) -> World:
-        source = _source(self.ws, self.memory, self.contents)
-        return dream.DreamWorld(source, dream.LANES, self.temperature, self.idle_at_mean)
+        return dream.DreamWorld(self.models(), dream.LANES, self.temperature, self.idle_at_mean)
 
 
 def _contents(ws: Workspace, memory: Memory, dreams: bool = False) -> tuple[str, ...]:
@@ -90,26 +131,16 @@ def _contents(ws: Workspace, memory: Memory, dreams: bool = False) -> tuple[str,
     return tuple(manifest["content"] for _, manifest in manifests)
 
 
-# Once a process; the hashes are part of what they are remembered by.
-
-
-@lru_cache(maxsize=4)
-def _models(ws: Workspace, memory: Memory, contents: tuple[str, ...]):
-    return vae.load(ws), None if memory.kind == "V" else mdn_rnn.load(ws, memory)
-
-
-@lru_cache(maxsize=4)
-def _source(ws: Workspace, memory: Memory, contents: tuple[str, ...]) -> dream.DreamSource:
-    return dream.load(ws, memory)
-
-
 def track_world(ws: Workspace, memory: Memory, lanes: int | None = None, **how) -> TrackWorld:
     """The track in this process, to look at; `how` as for `TrackWorld`."""
-    models = _models(ws, memory, _contents(ws, memory))
-    return TrackWorld(*models, lanes or ws.profile.evolution.lanes, **how)
+    return TrackWorld(*Track.of(ws, memory).models(), lanes or ws.profile.evolution.lanes, **how)
 
 
-def _drive(place: Place, layers: np.ndarray, jobs: Sequence[Job], noise: float) -> list[Outcome]:
+def _drive(
+    place: Place, layers: np.ndarray, jobs: Sequence[Job], noise: float, models=None
+) -> list[Outcome]:
+    if models is not None:
+        place.bring(models)
     return drive(place.open(), layers, jobs, noise)
 
 
@@ -138,14 +169,21 @@ class Crew:
         """
         tasks = tasks or self.size
         parts = [part for part in (jobs[i::tasks] for i in range(tasks)) if part]
-        futures = [
-            self.executor.submit(_drive, place, layers, part, steering_noise) for part in parts
-        ]
-        outcomes = {}
-        for future in as_completed(futures):
-            done = future.result()
-            outcomes |= {(o.candidate, o.seed): o for o in done}
-            progress(len(done))
+
+        def submit(part, models=None):
+            return self.executor.submit(_drive, place, layers, part, steering_noise, models)
+
+        pending, outcomes = {submit(part): part for part in parts}, {}
+        while pending:
+            for future in wait(pending, return_when=FIRST_COMPLETED).done:
+                part = pending.pop(future)
+                try:
+                    done = future.result()
+                except Lacking:  # a worker without these files: it gets the models, and keeps them
+                    pending[submit(part, place.models())] = part
+                    continue
+                outcomes |= {(o.candidate, o.seed): o for o in done}
+                progress(len(done))
         return [outcomes[job.candidate, job.seed] for job in jobs]
 
 
@@ -160,8 +198,7 @@ def crew(
     Args:
         workers: processes, by default one a core; or tasks at a time of another executor; or a
             crew that is at work already, since processes take seconds to start.
-        cluster: the address of a Dask scheduler, whose workers need this package and the
-            workspace at the same path, on a shared disk.
+        cluster: the address of a Dask scheduler, whose workers need this package, and no files.
         executor: any other.
 
     Raises:
