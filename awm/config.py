@@ -25,12 +25,15 @@ class Data:
     """What is recorded (notebook 01)."""
 
     rollouts: int  #: episodes
-    steps: int  #: steps an episode, at most
+    steps: int  #: steps an episode, at most; but some run to their end (`ending`)
     #: The share of episodes that each driver of `awm.data.drivers` drives.
     drivers: tuple[tuple[str, float], ...] = (
         ("random", 0.05), ("walk", 0.1), ("scripted", 0.25), ("noisy", 0.35), ("reckless", 0.25),
     )  # fmt: skip
     validation_share: float = 0.1  #: of the episodes; the same share again is kept for testing
+    #: The share of each driver's episodes that run to their end: a finished lap, the field's edge,
+    #: or Gymnasium's time limit.
+    ending: float = field(default=0.0, metadata=_LATER)
 
 
 @dataclass(frozen=True)
@@ -64,6 +67,8 @@ class MDNRNNConfig:
     smallest_reward: float = -1.0
     seeds: int = 1  #: how often M of each kind is trained
     wide: bool = False  #: compare them with `"wide"`, too: no attention, as many parameters
+    #: And with `"even"`: the map that spatial attention looks at, all of it alike.
+    even: bool = field(default=False, metadata=_LATER)
 
 
 @dataclass(frozen=True)
@@ -108,6 +113,8 @@ class Evolution:
     #: Smallest deviation that an input is divided by: uninformative inputs are not blown up to
     #: noise. All of an untrained M's h lies below it (near 0.05).
     smallest_deviation: float = 0.2
+    #: Of these kinds h is divided by its own deviation, however small.
+    standardised: tuple[str, ...] = field(default=(), metadata=_LATER)
 
 
 @dataclass(frozen=True)
@@ -132,6 +139,9 @@ class Test:
     reference_episodes: int  #: on Gymnasium's own frames
     recheck_episodes: int = 0  #: of these, how many a report drives again to check its claims
     dreams: int = 128  #: of each agent, to see whether dreamt returns tell real ones
+    first: int = field(default=0, metadata=_LATER)  #: of the test range's tracks
+    #: Fast episodes of an agent that the report claims; 0: as many as of the others.
+    headline_episodes: int = field(default=0, metadata=_LATER)
 
 
 @dataclass(frozen=True)
@@ -169,7 +179,7 @@ class Profile:
 
         Seeds that the profile does not know drive with the first training.
         """
-        known = kind != "V" and seed < len(self.evolution.searched_on)
+        known = Memory(kind).has_m and seed < len(self.evolution.searched_on)
         return Agent(Memory(kind, self.evolution.searched_on[seed] if known else 0), "track", seed)
 
     @property
@@ -187,7 +197,15 @@ class Profile:
     @property
     def predictors(self) -> tuple[str, ...]:
         """The kinds of M whose predictions are compared (notebook 04)."""
-        return ("plain", *ATTENTIONS) + (("wide",) if self.mdn_rnn.wide else ())
+        controls = [kind for kind in ("wide", "even") if getattr(self.mdn_rnn, kind)]
+        return ("plain", *ATTENTIONS, *controls)
+
+    def test_episodes(self, who: Agent, frames: str) -> int:
+        """Episodes that an agent is tested on."""
+        if frames == "reference":
+            return self.test.reference_episodes
+        claimed = who.found == "refined" and self.test.headline_episodes
+        return claimed or self.test.episodes
 
 
 def _set(section, path: list[str], value, whole: str):
@@ -242,7 +260,7 @@ PRESETS = {
             VAEConfig(updates=12, batch=32),
             MDNRNNConfig(
                 updates=8, batch=8, learning_rate=1e-3, hidden_size=64, sequence_length=16,
-                seeds=2, wide=True,
+                seeds=2, wide=True, even=True,
             ),
             FeatureMapConfig(updates=20),
             Evolution(
@@ -303,6 +321,45 @@ PRESETS = {
                 rounds=3, round_rollouts=150, round_updates=540, on_track=(3,),
             ),
             Test(episodes=100, reference_episodes=100, recheck_episodes=20),
+        ),
+        Profile(
+            "second",
+            Data(
+                rollouts=1000, steps=384, ending=0.2,
+                drivers=(
+                    ("random", 0.05), ("walk", 0.1), ("scripted", 0.25), ("noisy", 0.32),
+                    ("reckless", 0.25), ("leaving", 0.03),
+                ),
+            ),
+            VAEConfig(updates=10_000, batch=64, encoder="patches"),
+            MDNRNNConfig(
+                updates=2160, batch=40, learning_rate=2e-3, seeds=5, wide=True, even=True,
+            ),
+            FeatureMapConfig(updates=2000),
+            Evolution(
+                search=Search(12, 64, 2, 0.03, 100, validation_every=3, validation_tracks=32),
+                refinement=Search(
+                    50, 64, 4, 0.02, 100, validation_every=5, validation_tracks=256,
+                    hard_tracks=2, steering_noise=0.1, averaged=20,
+                ),
+                kinds=(
+                    "V", "pair", "untrained", "plain", "wide", "feature", "spatial", "even",
+                    "temporal",
+                ),
+                searched_on=(0, 1, 2, 3, 4), refined=("plain", "spatial"),
+                standardised=("untrained",),
+            ),
+            Dreaming(
+                Search(
+                    20, 64, 4, 0.03, 100, validation_every=5, validation_tracks=32, temperature=1.0,
+                ),
+                kinds=("plain",), seeds=3, temperatures=(0.1, 0.5, 1.5),
+                rounds=3, round_rollouts=150, round_updates=540, on_track=(3,),
+            ),
+            Test(
+                episodes=100, headline_episodes=1000, reference_episodes=300, recheck_episodes=20,
+                first=1_000_000,
+            ),
         ),
     )
 }  # fmt: skip

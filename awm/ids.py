@@ -9,31 +9,36 @@ from typing import Literal
 
 from awm.errors import AwmError
 
-#: The kinds of attention and what they look at: the entries of [z, a], V's map of the frame, or M's
-#: own past. How each is built is in `awm.models.attention`.
-LOOKS_AT = {"feature": "entries", "spatial": "map", "temporal": "past"}
-#: The kinds of M that attend to something.
-ATTENTIONS = tuple(LOOKS_AT)
-#: All kinds of M: plain attends to nothing; an untrained and a wider plain one are controls.
-KINDS = ("untrained", "plain", "wide", *ATTENTIONS)
-#: What C may see: z alone, or z and the hidden state of an M.
-SEEN = ("V", *KINDS)
+#: What an M looks at beside its inputs: the entries of [z, a], V's map of the frame, or its own
+#: past. How it does is in `awm.models.attention`.
+LOOKS_AT = {"feature": "entries", "spatial": "map", "even": "map", "temporal": "past"}
+#: The kinds of M that attend to something: that choose where to look.
+ATTENTIONS = ("feature", "spatial", "temporal")
+#: All kinds of M. Plain attends to nothing; controls are an untrained one, a wider plain one, and
+#: one that is shown the same map as a spatial M and sees all of it evenly.
+KINDS = ("untrained", "plain", "wide", *ATTENTIONS, "even")
+#: What C sees without an M: z, or the last two.
+WITHOUT_M = ("V", "pair")
+#: What C may see: these, or z and the hidden state of an M.
+SEEN = (*WITHOUT_M, *KINDS)
 
 #: Seeds have at most nine digits.
 _MOST = 10**9
 
 _LABELS = {
     "V": "V alone",
+    "pair": "V, last two z",
     "untrained": "untrained M",
     "plain": "plain M",
     "wide": "wider plain M",
+    "even": "M, spatial, even weights",
     **{kind: f"M, {kind} attention" for kind in ATTENTIONS},
 }
 
 
 @dataclass(frozen=True)
 class Memory:
-    """One training of an M; kind `"V"` is none at all, for a controller that sees z alone.
+    """One training of an M; of a kind of `WITHOUT_M` there is none.
 
     Raises:
         AwmError: for a kind that is none of `SEEN`, and a seed or round that is below zero or has
@@ -48,7 +53,7 @@ class Memory:
         if self.kind not in SEEN:
             raise AwmError(f"There is no model {self.kind!r}. Choose one of: {', '.join(SEEN)}.")
         numbers = (self.seed, self.round)
-        if not all(0 <= n < _MOST for n in numbers) or (self.kind == "V" and any(numbers)):
+        if not all(0 <= n < _MOST for n in numbers) or (not self.has_m and any(numbers)):
             raise AwmError(f"There is no {self.kind} of seed {self.seed} and round {self.round}.")
 
     def __str__(self) -> str:
@@ -62,6 +67,11 @@ class Memory:
         if not found:
             raise AwmError(f"{text[:80]!r} names no M. Write, for example, plain or spatial-1.")
         return cls(found[1], int(found[2] or 0), int(found[3] or 0))
+
+    @property
+    def has_m(self) -> bool:
+        """Whether there is an M at all."""
+        return self.kind not in WITHOUT_M
 
     @property
     def needs_map(self) -> bool:
@@ -100,7 +110,7 @@ class Agent:
             raise AwmError(f"No search is called {self.found!r}. Choose track, dream or refined.")
         if parent and (parent.memory, parent.seed) != (self.memory, self.seed):
             raise AwmError("A search goes on with the memory and the seed of what it began at.")
-        if dreams and (self.memory.kind == "V" or parent):
+        if dreams and (not self.memory.has_m or parent):
             raise AwmError("A dream needs an M, and begins at zero.")
         if self.temperature is not None and not (dreams and 0 < self.temperature < 100):
             raise AwmError("Only a dream has a temperature, and it lies between 0 and 100.")

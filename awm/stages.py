@@ -58,11 +58,11 @@ def latents(profile: Profile, recording: Stage) -> Stage:
 
 def mdn_rnn(profile: Profile, memory: Memory) -> Stage:
     """One training of M; in a later round it goes on from where the one before left it."""
-    if memory.kind == "V":
-        raise AwmError("V alone has no M. Choose a kind of M.")
+    if not memory.has_m:
+        raise AwmError(f"{memory.label} has no M. Choose a kind of M.")
     settings = settings_of(profile.mdn_rnn)
-    for count in ("seeds", "wide"):  # how many there are decides nothing about one
-        del settings[count]
+    for others in ("seeds", "wide", "even"):  # what else is trained decides nothing about one
+        settings.pop(others, None)
     settings |= {"kind": memory.kind, "seed": profile.seed + memory.seed}
     inputs = {"rollouts": recorded(profile, memory)[-1], "vae": vae(profile)}
     seed = f" --seed {memory.seed}" if memory.seed else ""
@@ -100,8 +100,10 @@ def agent(profile: Profile, who: Agent) -> Stage:
         "lanes": profile.evolution.lanes,
         "smallest_deviation": profile.evolution.smallest_deviation,
     }
+    if who.memory.kind in profile.evolution.standardised:
+        settings["h"] = "divided by its own deviation"
     inputs = {"rollouts": rollouts(profile), "vae": vae(profile)}
-    if who.memory.kind != "V":
+    if who.memory.has_m:
         inputs["mdn_rnn"] = mdn_rnn(profile, who.memory)
     if who.parent:
         inputs["parent"] = agent(profile, who.parent)
@@ -124,9 +126,8 @@ def evaluation(profile: Profile, who: Agent, frames: str, episodes: int, seed: i
 
     On the profile's own tracks it is a result of the study; on others it lies beside it.
     """
-    own = profile.test.episodes if frames == "fast" else profile.test.reference_episodes
     name = f"evaluations/{who}.{frames}.json"
-    if (episodes, seed) != (own, 0):
+    if (episodes, seed) != (profile.test_episodes(who, frames), profile.test.first):
         name = f"evaluations/other/{who}.{frames}-{episodes}-from-{seed}.json"
     settings = {"frames": frames, "episodes": episodes, "seed": seed}
     return Stage(name, settings, {"agent": agent(profile, who)})

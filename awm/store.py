@@ -462,7 +462,7 @@ def read_json(path: Path) -> dict:
 
 
 @contextmanager
-def reading(path: Path) -> Iterator[None]:
+def reading(what: Path | str) -> Iterator[None]:
     """Whatever libraries raise about a damaged file, as AwmError."""
     try:
         yield
@@ -470,7 +470,7 @@ def reading(path: Path) -> Iterator[None]:
         raise
     except Exception as error:
         reason = " ".join(f"{type(error).__name__} {error}".split())[:200]
-        raise AwmError(f"{path} is damaged ({reason}). Move it away; it is made again.") from error
+        raise AwmError(f"{what} is damaged ({reason}). Move it away; it is made again.") from error
 
 
 def sha256_of(path: Path) -> str:

@@ -1,7 +1,7 @@
-"""Encoders for V, cheap and dear: what they cost, what they keep, what a linear probe reads from z.
+"""Encoders and decoders for V, cheap and dear: their cost, their error, what z tells a probe.
 
-All are trained on the same frames in the same order, with the paper's decoder. What is finished is
-kept, so that an interrupted run goes on.
+All are trained on the same frames in the same order: the encoders with the paper's decoder, the
+decoders with the chosen encoder. What is finished is kept, so that an interrupted run goes on.
 
 python benchmarks/encoders.py [updates] [name ...]
 """
@@ -40,6 +40,17 @@ ENCODERS = {
     "patches, deep": ((32, 4, 4), (48, 3, 1), (96, 4, 2), (128, 3, 2)),
     "8×8 patches": ((96, 8, 8), (128, 3, 1), (192, 3, 2)),
 }
+#: Decoders as in `awm.models.vae.DECODERS`, each with the chosen encoder.
+CHOSEN = "patches, slim"
+DECODERS = {
+    "half decoder": (1, 512, ((64, 5), (32, 5), (16, 6), (3, 6))),
+    "half decoder, wide end": (1, 512, ((96, 5), (48, 5), (24, 6), (3, 6))),
+    "from 5×5": (5, 128, ((64, 5), (32, 6), (3, 6))),
+    "from 5×5, slim": (5, 96, ((64, 5), (24, 6), (3, 6))),
+    "from 8×8": (8, 64, ((32, 6), (16, 6), (3, 6))),
+    "from 8×8, wide end": (8, 48, ((32, 6), (24, 6), (3, 6))),
+    "from 16×16": (16, 24, ((24, 6), (3, 6))),
+}
 BATCH, RATE, FREE_NATS = 64, 1e-3, 0.5
 PROBES = ("offset", "heading", "bend ahead")
 RIDGE = 1.0
@@ -59,9 +70,15 @@ def flops(v: VAE) -> int:
     return sum(convolutions) + 2 * v.posterior.weight.numel()
 
 
+def build(name: str) -> VAE:
+    if name in DECODERS:
+        return VAE(encoder=ENCODERS[CHOSEN], decoder=DECODERS[name])
+    return VAE(encoder=ENCODERS[name])
+
+
 def train(name: str, rollouts: Rollouts, updates: int) -> VAE:
     torch.manual_seed(0)
-    v, batches = VAE(encoder=ENCODERS[name]), FrameBatches(rollouts, BATCH, 0)
+    v, batches = build(name), FrameBatches(rollouts, BATCH, 0)
     optimizer = torch.optim.Adam(v.parameters())
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, updates + 1)
     for update in tqdm(range(updates), desc=name, mininterval=10):
@@ -134,14 +151,14 @@ def speeds(names) -> dict[str, float]:
 
         return run
 
-    contenders = {name: encoding(VAE(encoder=ENCODERS[name]).eval()) for name in names}
+    contenders = {name: encoding(build(name).eval()) for name in names}
     with one_thread():
         return rates(contenders)
 
 
 def main() -> None:
     updates = int(sys.argv[1]) if len(sys.argv) > 1 else 1500
-    names = sys.argv[2:] or list(ENCODERS)
+    names = sys.argv[2:] or [*ENCODERS, *DECODERS]
     rollouts = open_rollouts(Workspace.open("paper"))
     path = RESULTS / "encoders.json"
     found = read_json(path)["encoders"] if path.exists() else {}
@@ -152,7 +169,8 @@ def main() -> None:
             v = train(name, rollouts, updates)
             found[name] = {
                 "updates": updates,
-                "layers": ENCODERS[name],
+                "encoder": ENCODERS.get(name, ENCODERS[CHOSEN]),
+                "decoder": DECODERS.get(name),
                 "mflop": flops(v) / 1e6,
                 "error": validate(v, held_out, FREE_NATS)["reconstruction"],
                 "probes": probe(v, rollouts),

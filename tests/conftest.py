@@ -47,13 +47,13 @@ def smoke(tmp_path_factory):
 def _make(ws) -> None:
     from awm.data.rollouts import collect
     from awm.evolution.search import evolve
-    from awm.ids import ATTENTIONS, Agent, Memory
+    from awm.ids import KINDS, Agent, Memory
     from awm.training import feature_map, mdn_rnn, vae
 
     collect(ws, workers=2)  # with processes, as everyone does
     vae.train(ws)
     for seed in range(ws.profile.mdn_rnn.seeds):
-        for kind in ("untrained", "plain", *ATTENTIONS, "wide"):
+        for kind in KINDS:
             mdn_rnn.train(ws, Memory(kind, seed))
     feature_map.train(ws)
     with ThreadPoolExecutor(1) as pool:

@@ -95,4 +95,4 @@ def test_the_sections_are_examples():
 
 
 def test_every_attention_is_built_and_spoken_of():
-    assert set(BUILT) == set(ATTENTIONS) == set(verdicts._LOOKS_AT)
+    assert set(BUILT) - {"even"} == set(ATTENTIONS) == set(verdicts._LOOKS_AT)

@@ -136,14 +136,36 @@ class RecklessDriver:
         return np.array([steer, gas, brake], np.float32)
 
 
+class LeavingDriver:
+    """The scripted driver until some moment; then it keeps its heading, and leaves the field.
+
+    The field's edge costs 100 and ends the episode: M learns it from these.
+    """
+
+    def reset(self, env, rng: np.random.Generator) -> None:
+        self.road = ScriptedDriver(rng.uniform(50, 90), rng.uniform(14, 30))
+        self.road.reset(env, rng)
+        self.leaves_at, self.t = int(rng.integers(60, 300)), 0
+        self.gas = rng.uniform(0.3, 0.8)
+
+    def act(self, env, frame=None) -> np.ndarray:
+        self.t += 1
+        if self.t <= self.leaves_at:
+            return self.road.act(env)
+        # A wheel on grass pulls the car round: what holds the heading is a little counter-steering.
+        spin = env.unwrapped.car.hull.angularVelocity
+        return np.array([np.clip(0.3 * spin, -1, 1), self.gas, 0], np.float32)
+
+
 #: Those that read the track from the simulator, which no agent can.
-SIGHTED = ("scripted", "noisy", "reckless")
+SIGHTED = ("scripted", "noisy", "reckless", "leaving")
 
 DRIVERS = {
     "random": RandomDriver,  # a new random action every step: the paper's data
     "walk": WalkDriver,  # smooth random walks: leave the road, spin, stand still
     "scripted": ScriptedDriver,  # follows the road
     "noisy": NoisyDriver,  # follows the road at many speeds, disturbed: slides, recoveries, grass
+    "leaving": LeavingDriver,  # leaves the field: the edge, and its -100
     "reckless": RecklessDriver,  # too fast for the bends: spins, wrong ways, returns at speed
 }
 

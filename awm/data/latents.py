@@ -89,7 +89,7 @@ def _encode(ws: Workspace, vae: VAE, recording: Stage, stage: Stage) -> Path:
     rollouts = Rollouts([ws.own / recording.name])
     new = path.with_name(f".{path.name}.new")
     group = zarr.open_group(new, mode="w")
-    count, steps = len(rollouts), ws.profile.data.steps + 1
+    count, steps = len(rollouts), rollouts.longest + 1
     for name, shape, dtype in (
         ("mu", (vae.z_size,), "float32"),
         ("logvar", (vae.z_size,), "float32"),

@@ -14,6 +14,7 @@ so a killed collection goes on where it was. Nothing here needs the whole store 
 
 import json
 import time
+from collections import Counter
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from hashlib import sha256
@@ -27,9 +28,11 @@ from tqdm.auto import tqdm
 from zarr.codecs import BloscCodec
 
 from awm import config, stages, store
+from awm.config import Data
 from awm.data.drivers import DRIVERS, assign
 from awm.errors import AwmError
 from awm.ids import PLAIN, Memory
+from awm.racing import MAX_EPISODE_STEPS
 from awm.racing.car_racing import FastCarRacing
 from awm.store import Stage, Workspace
 
@@ -78,6 +81,11 @@ class Rollouts:
     def __len__(self) -> int:
         return len(self.lengths)
 
+    @property
+    def longest(self) -> int:
+        """Steps for which the stores have room, the same in all."""
+        return max(group["actions"].shape[1] for _, group, _ in self._places)
+
     def indices(self, split: str) -> np.ndarray:
         """Episode numbers of `"train"`, `"validation"` or `"test"`."""
         return np.array(self._splits[split])
@@ -94,14 +102,11 @@ class Rollouts:
         """One array of one episode, without its padding. AwmError if it is damaged on disk."""
         path, group, place = self._places[index]
         length = int(self.lengths[index]) + (name in ("frames", "telemetry"))
-        with store.reading(path):
+        with store.reading(f"{path}, {name} of episode {index},"):
             found = np.ascontiguousarray(group[name][place][:length])
-        if crc32(found) != self._checksums[index, ARRAYS.index(name)]:
-            raise AwmError(
-                f"{path}: {name} of episode {index} are damaged or missing. Move the store away "
-                "and run `awm collect` again."
-            )
-        return found
+            if crc32(found) != self._checksums[index, ARRAYS.index(name)]:
+                raise ValueError("it is not what was written")
+            return found
 
     def column(self, name: str) -> list[np.ndarray]:
         """One small array (`actions`, `rewards`, ...) of every episode, without padding."""
@@ -152,9 +157,20 @@ def collect(ws: Workspace, workers: int | None = None) -> Rollouts:
             f"There is no driver {', '.join(unknown)}. Choose among: {', '.join(DRIVERS)}."
         )
     names = assign(data.rollouts, dict(data.drivers))
-    drivers = [DRIVERS[name]() for name in names]
-    record(ws, stages.rollouts(ws.profile), names, drivers, workers=workers)
+    drivers, lengths = [DRIVERS[name]() for name in names], _lengths(data, names)
+    record(ws, stages.rollouts(ws.profile), names, drivers, lengths=lengths, workers=workers)
     return open_rollouts(ws)
+
+
+def _lengths(data: Data, names: list[str]) -> list[int]:
+    """How long each episode may last: evenly spread over each driver's, some run to their end."""
+    seen, lengths = Counter(), []
+    for name in names:
+        share = 1.0 if name == "leaving" and data.ending else data.ending
+        before, now = int(seen[name] * share), int((seen[name] + 1) * share)
+        seen[name] += 1
+        lengths.append(MAX_EPISODE_STEPS if now > before else data.steps)
+    return lengths
 
 
 def record(
@@ -163,6 +179,7 @@ def record(
     names: list[str],
     drivers: list,
     offset: int = 0,
+    lengths: list[int] | None = None,
     workers: int | None = None,
 ) -> None:
     """Let drivers drive and store what happens; goes on with a store that is unfinished.
@@ -171,13 +188,15 @@ def record(
         drivers: one an episode, objects with `reset(env, rng)` and `act(env, frame)` that can be
             pickled, and the `names` they are recorded under.
         offset: of the tracks' seeds, among those of data.
+        lengths: steps of each episode, at most; by default the profile's.
         workers: processes; by default one a core.
     """
+    lengths = lengths or [ws.profile.data.steps] * len(names)
     with ws.lock(stage.name):
-        _record(ws, stage, names, drivers, offset, workers)
+        _record(ws, stage, names, drivers, offset, lengths, workers)
 
 
-def _record(ws: Workspace, stage: Stage, names, drivers, offset: int, workers) -> None:
+def _record(ws: Workspace, stage: Stage, names, drivers, offset: int, most, workers) -> None:
     path = ws.own / stage.name
     group = _open_for_writing(ws, stage, names, offset)
     if path.with_suffix(".json").exists():
@@ -186,7 +205,7 @@ def _record(ws: Workspace, stage: Stage, names, drivers, offset: int, workers) -
     missing = [int(i) for i in np.flatnonzero(group["lengths"][:] < 0)]
     started = time.perf_counter()
     try:
-        _drive_all(path, group, drivers, missing, workers)
+        _drive_all(path, group, drivers, most, missing, workers)
     finally:
         seconds = group.attrs["wall_time_s"] + time.perf_counter() - started
         group.attrs["wall_time_s"] = round(seconds, 1)
@@ -227,7 +246,8 @@ def _open_for_writing(ws: Workspace, stage: Stage, names: list[str], offset: int
     if path.exists():
         _check(ws, stage)
         return zarr.open_group(path, mode="r+")
-    count, steps = len(names), ws.profile.data.steps
+    data, count = ws.profile.data, len(names)
+    steps = MAX_EPISODE_STEPS if data.ending else data.steps  # for which there is room
     # Built beside its place and moved there: a store that exists has all its arrays.
     new = path.with_name(f".{path.name}.new")
     group = zarr.open_group(new, mode="w")
@@ -254,12 +274,14 @@ def _open_for_writing(ws: Workspace, stage: Stage, names: list[str], offset: int
     return zarr.open_group(path, mode="r+")
 
 
-def _drive_all(path: Path, group, drivers: list, missing: list[int], workers) -> None:
+def _drive_all(path: Path, group, drivers, most, missing: list[int], workers) -> None:
     seeds = group["seeds"][:]
     bar = tqdm(total=len(seeds), initial=len(seeds) - len(missing), unit="episode", desc="rollouts")
     # Spawned, not forked: forking a process that has run torch or numba threads can hang.
     with bar, ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        jobs = [pool.submit(_drive_one, path, i, drivers[i], int(seeds[i])) for i in missing]
+        jobs = [
+            pool.submit(_drive_one, path, i, drivers[i], int(seeds[i]), most[i]) for i in missing
+        ]
         try:
             for job in as_completed(jobs):
                 index, length, checksums = job.result()
@@ -285,7 +307,7 @@ def _telemetry(env) -> tuple[float, ...]:
     )
 
 
-def _drive_one(path: Path, index: int, driver, seed: int) -> tuple[int, int, list[int]]:
+def _drive_one(path: Path, index: int, driver, seed: int, most: int) -> tuple[int, int, list[int]]:
     """Drive one episode and write its chunks; returns (index, length, checksums)."""
     group = zarr.open_group(path, mode="r+")
     env = FastCarRacing()
@@ -293,7 +315,7 @@ def _drive_one(path: Path, index: int, driver, seed: int) -> tuple[int, int, lis
     driver.reset(env, np.random.default_rng(seed))
     columns = {"frames": [frame], "telemetry": [_telemetry(env)]}
     columns |= {"actions": [], "rewards": [], "terminated": []}
-    for _ in range(group["actions"].shape[1]):
+    for _ in range(most):
         action = driver.act(env, frame)
         frame, reward, terminated, _, _ = env.step(action)
         step = (frame, _telemetry(env), action, reward, terminated)

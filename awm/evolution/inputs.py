@@ -12,6 +12,9 @@ from awm.models.controller import Inputs
 from awm.store import Workspace
 from awm.training import mdn_rnn, vae
 
+#: Deviations of an untrained M's h are near 0.05.
+_NEVER_ZERO = 1e-4
+
 
 @torch.inference_mode()
 def inputs_seen(ws: Workspace, memory: Memory, split: str) -> Iterator[tuple[int, np.ndarray]]:
@@ -22,10 +25,12 @@ def inputs_seen(ws: Workspace, memory: Memory, split: str) -> Iterator[tuple[int
     """
     rollouts = open_rollouts(ws, memory)
     latents = encode_latents(ws, vae.load(ws), memory)
-    m = None if memory.kind == "V" else mdn_rnn.load(ws, memory)
+    m = mdn_rnn.load(ws, memory) if memory.has_m else None
     for episode in rollouts.indices(split).tolist():
         steps = slice(int(rollouts.lengths[episode]))
         seen = z = torch.from_numpy(latents.mu[episode, steps])[None]
+        if memory.kind == "pair":
+            seen = torch.cat([z, torch.cat([z[:, :1], z[:, :-1]], dim=1)], dim=-1)
         if m is not None:
             maps = None
             if m.needs_map:
@@ -52,4 +57,7 @@ def input_spread(ws: Workspace, memory: Memory) -> tuple[np.ndarray, np.ndarray]
 def input_statistics(ws: Workspace, memory: Memory) -> Inputs:
     """What C's inputs are standardised by: `input_spread`, no deviation below the smallest."""
     mean, deviation = input_spread(ws, memory)
-    return Inputs(mean, np.maximum(deviation, ws.profile.evolution.smallest_deviation))
+    smallest = np.full(len(mean), ws.profile.evolution.smallest_deviation)
+    if memory.kind in ws.profile.evolution.standardised:
+        smallest[ws.profile.vae.z_size :] = _NEVER_ZERO
+    return Inputs(mean, np.maximum(deviation, smallest))

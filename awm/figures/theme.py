@@ -38,12 +38,14 @@ VIOLET = "#6a51a3"
 #: Colour of what C sees beside z, by its kind (`awm.ids.SEEN`), the same in every figure.
 COLORS = {
     "V": ORANGE,
+    "pair": "#8a6d3b",
     "untrained": GREY,
     "plain": BLUE,
     "feature": GREEN,
     "spatial": VERMILION,
     "temporal": PINK,
     "wide": SKY,
+    "even": "#e59a7b",
 }
 
 #: Weights of attention and errors: dark is nothing, light is much.

@@ -11,7 +11,8 @@ and the context joins the LSTM's input. They differ in what the items are:
 - `spatial`: the 6×6 places of a map of V's encoder
 - `temporal`: the LSTM's last hidden states, 32 of them in every preset
 
-The context has 32 entries in every kind, so that they differ as little as possible.
+`even` is the control of `spatial`: the same map and values, and all weights the same. The context
+has 32 entries in every kind, so that they differ as little as possible.
 """
 
 from collections.abc import Callable
@@ -96,11 +97,31 @@ class FeatureAttention(AdditiveAttention):
         )
 
 
+class EvenAttention(nn.Module):
+    """No choice: the context is the average of all items' values."""
+
+    def __init__(self, feature_size: int, query_size: int):
+        super().__init__()
+        self.value = nn.Linear(feature_size, CONTEXT_SIZE)
+
+    def items(self, features: Tensor) -> Items:
+        """Values of features `[..., items, feature_size]`; they have no keys."""
+        values = self.value(features)
+        return Items(values[..., :0], values)
+
+    def forward(self, items: Items, query: Tensor) -> tuple[Tensor, Tensor]:
+        """Context `[batch, 32]` and weights `[batch, items]`, whatever the query."""
+        count = items.values.shape[-2]
+        weights = items.values.new_full(items.values.shape[:-1], 1 / count)
+        return items.values.mean(-2), weights
+
+
 #: How each kind of `awm.ids.LOOKS_AT` is built: from the size of what it looks at (the number of
 #: entries, the map's channels, or the hidden units) and M's hidden size.
-BUILT: dict[str, Callable[[int, int], AdditiveAttention]] = {
+BUILT: dict[str, Callable[[int, int], nn.Module]] = {
     "feature": FeatureAttention,
     "spatial": AdditiveAttention,
+    "even": EvenAttention,
     "temporal": AdditiveAttention,
 }
 

@@ -13,11 +13,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from awm.errors import AwmError
-from awm.ids import ATTENTIONS, LOOKS_AT
+from awm.ids import LOOKS_AT
 from awm.models.attention import (
     BUILT,
     CONTEXT_SIZE,
     AdditiveAttention,
+    EvenAttention,
     Items,
     empty_memory,
     remember,
@@ -99,7 +100,7 @@ class MDNRNN(nn.Module):
     """LSTM over [z, a] (and a context, if attentive) with a mixture-density head.
 
     Args:
-        attention: a kind of `awm.ids.ATTENTIONS`, or `"plain"` for none.
+        attention: a kind of `awm.ids.LOOKS_AT`, or `"plain"` for none.
         memory: how many past hidden states temporal attention remembers.
         map_channels: of the map that spatial attention looks at.
 
@@ -117,9 +118,9 @@ class MDNRNN(nn.Module):
         map_channels: int = 128,
     ):
         super().__init__()
-        if attention not in ("plain", *ATTENTIONS):
+        if attention not in ("plain", *LOOKS_AT):
             raise AwmError(
-                f"There is no attention {attention!r}. Choose plain, {', '.join(ATTENTIONS)}."
+                f"There is no attention {attention!r}. Choose plain, {', '.join(LOOKS_AT)}."
             )
         self.kind, self.memory = attention, memory
         self.looks_at = LOOKS_AT.get(attention)  #: None if M is plain
@@ -169,6 +170,9 @@ class MDNRNN(nn.Module):
         if self.attention is None:
             return self.lstm(entries)[0], None
         items = self._items(entries, maps)
+        if isinstance(self.attention, EvenAttention):  # what it sees hangs on no state
+            context, weights = self.attention(items, entries)
+            return self.lstm(torch.cat([entries, context], dim=-1))[0], weights
         if not self._additive:
             return self._stepped(entries, items)
         # The gates are linear in [z, a], context and h: the first part needs no loop.

@@ -106,7 +106,7 @@ def spent(runs: Sequence[list[dict]], level: float) -> dict | None:
 def _cost(ws: Workspace, memory: Memory, searches: list[Agent]) -> dict:
     rollouts = [_record(ws, stage) for stage in stages.recorded(ws.profile, memory)]
     parts = [*rollouts, _record(ws, stages.vae(ws.profile))]
-    if memory.kind != "V":
+    if memory.has_m:
         rounds = [replace(memory, round=n) for n in range(memory.round + 1)]
         parts += [_record(ws, stages.mdn_rnn(ws.profile, each)) for each in rounds]
     hours = [_core_hours(_seconds(part), part) for part in parts]

@@ -37,7 +37,7 @@ def evaluate(
     agent: Agent,
     frames: str = "fast",
     episodes: int | None = None,
-    seed: int = 0,
+    seed: int | None = None,
     workers: int | Crew | None = None,
 ) -> dict:
     """Drive full episodes of unseen tracks and write down what came of it.
@@ -47,7 +47,8 @@ def evaluate(
     Args:
         frames: `"fast"`, or `"reference"` for Gymnasium's own.
         episodes: by default the profile's number of test episodes.
-        seed: which test tracks; their seeds are disjoint from all others whatever this is.
+        seed: the first of the test tracks, by default the profile's; their seeds are disjoint from
+            all others whatever this is.
 
     Returns:
         A record with `mean`, `std`, `median`, `ci95` of the returns, the share of laps `finished`
@@ -58,10 +59,8 @@ def evaluate(
     """
     if frames not in FRAMES:
         raise AwmError(f"There are no {frames!r} frames. Choose one of: {', '.join(FRAMES)}.")
-    if episodes is None:
-        episodes = ws.profile.test.episodes
-        if frames == "reference":
-            episodes = ws.profile.test.reference_episodes
+    episodes = ws.profile.test_episodes(agent, frames) if episodes is None else episodes
+    seed = ws.profile.test.first if seed is None else seed
     if episodes < 1:
         raise AwmError("Evaluate at least one episode.")
     search.load(ws, agent)  # before a result of it is looked up
@@ -139,7 +138,7 @@ def recheck(ws: Workspace, agent: Agent, workers: int | Crew | None = None) -> d
     """
     count = min(ws.profile.test.recheck_episodes, ws.profile.test.reference_episodes)
     claimed = evaluate(ws, agent, "reference", workers=workers)["returns"][:count]
-    again = _laps(ws, agent, "reference", count, 0, workers)
+    again = _laps(ws, agent, "reference", count, ws.profile.test.first, workers)
     return {
         "agent": agent.label,
         "episodes": count,

@@ -28,7 +28,7 @@ def probes(ws: Workspace, memories: list[Memory]) -> dict:
         "memories": [str(memory) for memory in memories],
         "smallest_deviation": ws.profile.evolution.smallest_deviation,
     }
-    inputs = {str(m): stages.mdn_rnn(ws.profile, m) for m in memories if m.kind != "V"}
+    inputs = {str(m): stages.mdn_rnn(ws.profile, m) for m in memories if m.has_m}
     inputs["vae"] = stages.vae(ws.profile)
 
     def compute() -> dict:

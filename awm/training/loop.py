@@ -64,7 +64,7 @@ def fit(ws: Workspace, stage: Stage, module: nn.Module, recipe: Recipe, name: st
     """
     store.commit()  # remembered now: a checkout may change while a run goes on
     trained = [p for p in module.parameters() if p.requires_grad]
-    optimizer = torch.optim.Adam(trained, lr=recipe.learning_rate)
+    optimizer = torch.optim.Adam(trained, lr=recipe.learning_rate, fused=True)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, recipe.learning_rate, total_steps=recipe.updates + 1
     )

@@ -9,7 +9,7 @@ from awm import stages
 from awm.config import Profile
 from awm.data.latents import encode_latents
 from awm.data.rollouts import open_rollouts
-from awm.ids import ATTENTIONS, PLAIN, Memory
+from awm.ids import ATTENTIONS, LOOKS_AT, PLAIN, Memory
 from awm.models.mdn_rnn import MDNRNN
 from awm.models.vae import map_shape
 from awm.store import Stage, Workspace
@@ -30,7 +30,7 @@ def build(profile: Profile, memory: Memory = PLAIN) -> MDNRNN:
         while _parameters(profile, "plain", hidden_size) < largest:
             hidden_size += 1
     torch.manual_seed(profile.seed + memory.seed)
-    attention = memory.kind if memory.kind in ATTENTIONS else "plain"
+    attention = memory.kind if memory.kind in LOOKS_AT else "plain"
     return _of_size(profile, attention, hidden_size)
 
 

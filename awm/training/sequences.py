@@ -13,6 +13,9 @@ from awm.data.latents import Latents
 from awm.data.rollouts import Rollouts
 from awm.models.mdn_rnn import ACTION_SIZE, MDNRNN
 
+#: Steps within which an end is expected and found.
+END_SPAN = 16
+
 
 @dataclass(frozen=True)
 class Sequences:
@@ -73,10 +76,17 @@ class SequenceData:
         """Batch number `update`: random windows of random training episodes."""
         rng = np.random.default_rng((seed, update))
         episodes = rng.choice(self.rollouts.indices("train"), size=batch)
-        windows = [
-            (e, rng.integers(max(1, self.rollouts.lengths[e] - self.length + 1))) for e in episodes
-        ]
+        windows = [(e, rng.integers(self._starts(e))) for e in episodes]
         return self.cut(windows, with_maps, rng)
+
+    def _starts(self, episode: int) -> int:
+        """How many steps of an episode a sequence may start at.
+
+        Where the episode ended, sequences run beyond its end: or else only one of them would show
+        it. Where the recording ended, they are whole.
+        """
+        length = int(self.rollouts.lengths[episode])
+        return length if self.terminated[episode][-1] else max(1, length - self.length + 1)
 
     def held_out(self, split: str, with_maps: bool, batch: int = 32) -> Iterator[Sequences]:
         """Batches that cover every episode of a split once, the same z every time."""
@@ -100,7 +110,24 @@ def losses(model: MDNRNN, data: Sequences) -> dict[str, Tensor]:
         "reward": ((expected.reward - data.reward).square() * data.mask).sum(),
         "done": (done * data.mask).sum(),
         "steps": data.mask.sum(),
+        **found_ends(expected.done_logit.detach(), data),
     }
+
+
+def found_ends(logit: Tensor, data: Sequences) -> dict[str, Tensor]:
+    """Of spans of `END_SPAN` steps: how many an episode ended in (`true`), how many M `expected`
+    an end in, more likely than not, and how many of these it `found`.
+
+    Precision is found / expected, recall found / true. A single step is too much to ask for.
+    """
+    on = -F.softplus(logit) * data.mask  # the logarithm of the probability to go on
+    on, ends = (
+        F.pad(x, (0, -x.shape[1] % END_SPAN)).unflatten(1, (-1, END_SPAN)).sum(2)
+        for x in (on, data.done * data.mask)
+    )
+    expected, true = on.exp() < 0.5, ends > 0
+    found = expected & true
+    return {"true": true.sum(), "expected": expected.sum(), "found": found.sum()}
 
 
 @torch.inference_mode()
@@ -108,7 +135,7 @@ def validate(model: MDNRNN, data: SequenceData, split: str = "validation") -> di
     """Losses on held-out episodes without a step of training, averages over steps.
 
     `nll` nats over all latents, `nll_per_latent`, `reward_r2` (1 is perfect, 0 is the mean),
-    `done` nats.
+    `done` nats, and of the `ends` what `found_ends` counts.
     """
     sums, rewards = None, []
     for batch in data.held_out(split, model.needs_map):
@@ -123,4 +150,5 @@ def validate(model: MDNRNN, data: SequenceData, split: str = "validation") -> di
         "nll_per_latent": per_latent,
         "reward_r2": 1 - float(sums["reward"]) / steps / max(variance, 1e-9),
         "done": float(sums["done"]) / steps,
+        "ends": {name: int(sums[name]) for name in ("true", "expected", "found")},
     }

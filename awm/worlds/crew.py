@@ -96,11 +96,12 @@ class Track(Place):
 
     def _load(self):
         v = vae.load(self.ws)
-        return v, None if self.memory.kind == "V" else mdn_rnn.load(self.ws, self.memory)
+        return v, mdn_rnn.load(self.ws, self.memory) if self.memory.has_m else None
 
     def _open(self) -> World:
         lanes = self.ws.profile.evolution.lanes
-        return TrackWorld(*self.models(), lanes, self.frames, self.forgetful)
+        pair = self.memory.kind == "pair"
+        return TrackWorld(*self.models(), lanes, self.frames, self.forgetful, pair=pair)
 
 
 @dataclass(frozen=True)
@@ -120,7 +121,7 @@ class Dream(Place):
 
 def _contents(ws: Workspace, memory: Memory, dreams: bool = False) -> tuple[str, ...]:
     needed = [stages.vae(ws.profile)]
-    if memory.kind != "V":
+    if memory.has_m:
         needed.append(stages.mdn_rnn(ws.profile, memory))
     if dreams and memory.needs_map:
         needed.append(stages.feature_map(ws.profile))
@@ -133,7 +134,8 @@ def _contents(ws: Workspace, memory: Memory, dreams: bool = False) -> tuple[str,
 
 def track_world(ws: Workspace, memory: Memory, lanes: int | None = None, **how) -> TrackWorld:
     """The track in this process, to look at; `how` as for `TrackWorld`."""
-    return TrackWorld(*Track.of(ws, memory).models(), lanes or ws.profile.evolution.lanes, **how)
+    models, lanes = Track.of(ws, memory).models(), lanes or ws.profile.evolution.lanes
+    return TrackWorld(*models, lanes, pair=memory.kind == "pair", **how)
 
 
 def _drive(

@@ -32,15 +32,20 @@ class Perception:
     Args:
         m: None for a controller that sees z alone.
         forgetful: begin every step from M's initial state (see `awm.study.faults`).
+        pair: without an M, let C see the z before, too; of an episode's first frame it is z itself.
     """
 
-    def __init__(self, v: VAE, m: MDNRNN | None, lanes: int, forgetful: bool = False):
+    def __init__(
+        self, v: VAE, m: MDNRNN | None, lanes: int, forgetful: bool = False, pair: bool = False
+    ):
         self.v, self.m, self.lanes, self.forgetful = v, m, lanes, forgetful
         self.group = min(lanes, _GROUP)
         if lanes % self.group:
             raise AwmError(f"The number of lanes must be a multiple of {_GROUP}, not {lanes}.")
         self.state = m.initial_state(lanes) if m else None
         self.z = torch.zeros(lanes, v.z_size)
+        self.before = torch.zeros(lanes, v.z_size) if pair else None
+        self._fresh = torch.ones(lanes, dtype=torch.bool)
         needs_map = m is not None and m.needs_map
         self.feature_map = torch.zeros(lanes, *v.map_shape) if needs_map else None
         self._gathered = np.zeros((lanes, 64, 64, 3), np.uint8)
@@ -56,7 +61,13 @@ class Perception:
             self.v.encode(to_input(frames[i : i + self.group]), self.feature_map is not None)
             for i in range(0, count, self.group)
         ]
+        if self.before is not None:
+            self.before[index] = self.z[index]
         self.z[index] = torch.cat([part[0] for part in parts])[:count]
+        if self.before is not None:
+            self.before[self._fresh] = self.z[self._fresh]
+            self._fresh[index] = False
+            return torch.cat([self.z, self.before], dim=1)
         if self.feature_map is not None:
             self.feature_map[index] = torch.cat([part[2] for part in parts])[:count]
         return self.z if self.m is None else torch.cat([self.z, self.state.h], dim=1)
@@ -72,6 +83,7 @@ class Perception:
 
     def forget(self, lane: int) -> None:
         """A new episode begins in a lane."""
+        self._fresh[lane] = True
         if self.state is not None:
             self.state.forget(lane)
 
@@ -125,7 +137,7 @@ class TrackWorld:
     `simulator` is a `Fleet` or `Environments`.
 
     Args:
-        v, m, forgetful: as for `Perception`.
+        v, m, forgetful, pair: as for `Perception`.
         frames: `"fast"`, or `"reference"` for Gymnasium's own.
         window: let the simulator draw Gymnasium's full picture, which is slow.
 
@@ -141,11 +153,12 @@ class TrackWorld:
         frames: str = "fast",
         forgetful: bool = False,
         window: bool = False,
+        pair: bool = False,
     ):
         if frames not in FRAMES:
             raise AwmError(f"There are no {frames!r} frames. Choose one of: {', '.join(FRAMES)}.")
         self.lanes = lanes
-        self.perception = Perception(v, m, lanes, forgetful)
+        self.perception = Perception(v, m, lanes, forgetful, pair)
         env = ReferenceCarRacing if frames == "reference" else FastCarRacing
         mode = "rgb_array" if window else None
         slow = window or frames == "reference"

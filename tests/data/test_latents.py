@@ -59,5 +59,5 @@ def test_a_damaged_episode_is_said(smoke_copy):
     shutil.rmtree(smoke_copy.own / "latents.zarr")
     chunk = smoke_copy.own / "rollouts.zarr/frames/c/2/0/0/0/0"
     chunk.write_bytes(chunk.read_bytes()[:-9])
-    with pytest.raises(AwmError, match="episode 2 are damaged"):
+    with pytest.raises(AwmError, match="episode 2, is damaged"):
         encode_latents(smoke_copy, vae.load(smoke_copy))

@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import zarr
+from gymnasium.envs.box2d.car_racing import PLAYFIELD
 
 from awm import stages
 from awm.config import PRESETS
@@ -66,11 +67,12 @@ def test_collection_goes_on_where_it_was(smoke_copy, monkeypatch):
 
     driven = []
 
-    def drive_all(path, group, drivers, missing, workers):
+    def drive_all(path, group, drivers, most, missing, workers):
         for i in missing:
             driven.append(i)
-            _, length, checksum = recording._drive_one(path, i, drivers[i], int(group["seeds"][i]))
-            group["checksums"][i], group["lengths"][i] = checksum, length
+            seed = int(group["seeds"][i])
+            _, length, sums = recording._drive_one(path, i, drivers[i], seed, most[i])
+            group["checksums"][i], group["lengths"][i] = sums, length
 
     monkeypatch.setattr(recording, "_drive_all", drive_all)  # in this process
     again = collect(smoke_copy)
@@ -97,10 +99,10 @@ def test_damaged_stores_are_refused_and_kept(smoke_copy):
     chunk = path / "frames" / "c" / "1" / "0" / "0" / "0" / "0"
     data = chunk.read_bytes()
     chunk.write_bytes(data[: len(data) // 2])
-    with pytest.raises(AwmError, match="episode 1 are damaged"):
+    with pytest.raises(AwmError, match="episode 1, is damaged"):
         open_rollouts(smoke_copy).episode(1)
     chunk.unlink()  # Zarr itself would read zeros
-    with pytest.raises(AwmError, match="episode 1 are damaged"):
+    with pytest.raises(AwmError, match="episode 1, is damaged"):
         open_rollouts(smoke_copy).episode(1)
     chunk.write_bytes(data)
     open_rollouts(smoke_copy).episode(1)
@@ -161,3 +163,19 @@ def test_drivers_drive_as_told():
         assert actions[0].dtype == np.float32
         assert (np.array(actions) >= (-1, 0, 0)).all() and (np.array(actions) <= 1).all()
     assert returns["scripted"] > 200 > returns["random"]
+
+
+def test_some_episodes_run_to_their_end(workspace):
+    drivers = (("walk", 0.5), ("leaving", 0.5))
+    profile = PRESETS["smoke"].but("mine", data__ending=0.5, data__drivers=drivers)
+    lengths = recording._lengths(profile.data, ["walk", "leaving", "walk", "walk", "walk"])
+    assert lengths == [64, 1000, 1000, 64, 1000]
+    ws = Workspace.open(profile)
+    stage = stages.rollouts(profile)
+    recording.record(ws, stage, ["leaving"] * 3, [DRIVERS["leaving"]()] * 3, lengths=[1000] * 3)
+    found = open_rollouts(ws)
+    for i in range(3):
+        episode = found.episode(i)
+        assert episode.rewards[-1] == -100 and episode.terminated.sum() == episode.terminated[-1]
+        assert np.abs(episode.telemetry[-1, :2]).max() > PLAYFIELD
+        assert 60 < found.lengths[i] < 1000 == found.longest

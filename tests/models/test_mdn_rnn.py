@@ -6,12 +6,12 @@ from torch.distributions import Categorical, MixtureSameFamily, Normal
 
 from awm.config import PRESETS
 from awm.errors import AwmError
-from awm.ids import ATTENTIONS, KINDS, Memory
+from awm.ids import ATTENTIONS, KINDS, LOOKS_AT, Memory
 from awm.models.attention import BUILT, AdditiveAttention
 from awm.models.mdn_rnn import MDNRNN, Prediction
 from awm.training import mdn_rnn
 
-MODELS = ("plain", *ATTENTIONS)
+MODELS = ("plain", *LOOKS_AT)
 MEMORY = 8  #: states; fewer than the preset's, to be quick
 
 

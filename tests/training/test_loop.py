@@ -174,12 +174,37 @@ def test_code_in_a_checkpoint_is_not_run(ws, tmp_path):
 
 def test_a_training_that_diverges_is_said(ws):
     module = line()
-    with pytest.raises(AwmError, match="The training of the line has diverged at update 10"):
-        fit(
-            ws,
-            STAGE,
-            module,
-            recipe(module, losses=lambda x: {"loss": module(x).mean() * float("inf")}),
-            "the line",
-        )
-    assert not checkpoint(ws).exists() and ws.manifest(STAGE) is None
+    module, whole = line(), train(ws)
+    forget(ws)
+    seen = []
+
+    def losses(x):
+        seen.append(1)
+        term = recipe(module).losses(x)["loss"]
+        return {"loss": term * (float("nan") if len(seen) == 27 else 1)}
+
+    with pytest.raises(AwmError, match="line has diverged: its loss at update 27 .*is kept"):
+        fit(ws, STAGE, module, recipe(module, losses=losses), "the line")
+    assert len(seen) == 27 and checkpoint(ws).exists() and ws.manifest(STAGE) is None
+    assert torch.equal(train(ws).weight, whole.weight), "a run that can goes on from update 20"
+
+
+def forget(ws):
+    for path in (ws.own / STAGE.name, (ws.own / STAGE.name).with_suffix(".json")):
+        path.unlink()
+
+
+def test_weights_that_are_not_finite_are_never_kept(ws):
+    module = line()
+
+    def losses(x):
+        loss = module(x).square().mean()
+        if len(kept) == 19:  # the gradient of the 20th update, just before a checkpoint
+            loss = loss + 0 * (module.weight.sum() * 0).sqrt()
+        kept.append(1)
+        return {"loss": loss}
+
+    kept = []
+    with pytest.raises(AwmError, match="at update 21"):
+        fit(ws, STAGE, module, recipe(module, losses=losses, validate=None), "the line")
+    assert not checkpoint(ws).exists()

@@ -1,5 +1,7 @@
 """Sequences are what was driven, and their losses count each step once."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -8,7 +10,7 @@ from awm.data.latents import encode_latents
 from awm.data.rollouts import open_rollouts
 from awm.ids import Memory
 from awm.training import mdn_rnn, vae
-from awm.training.sequences import SequenceData, losses, validate
+from awm.training.sequences import SequenceData, found_ends, losses, validate
 
 
 @pytest.fixture
@@ -76,3 +78,29 @@ def test_validation_never_trains(smoke, data, kind):
     assert all(torch.equal(before[k], t) for k, t in m.state_dict().items())
     assert first["nll"] == pytest.approx(sum(first["nll_per_latent"]))
     assert validate(m, data, "test")["nll"] == pytest.approx(m.manifest["test"]["nll"], rel=1e-5)
+
+
+def test_sequences_show_the_ends_of_episodes(data):
+    episode = int(data.rollouts.indices("train")[0])
+    assert data._starts(episode) == 64 - 16 + 1, "whole where the recording stopped"
+    data.terminated[episode][-1] = True
+    assert data._starts(episode) == 64
+    shown = [data.training_batch(8, False, 0, update) for update in range(40)]
+    ends = sum(float(batch.done.sum()) for batch in shown)
+    episodes = 8 * 40 / len(data.rollouts.indices("train"))
+    assert ends == pytest.approx(episodes * 16 / 64, rel=0.5), "as often as any other step"
+
+
+def test_ends_are_found_span_by_span(data):
+    ones = torch.ones(2, 40)
+    done = torch.zeros(2, 40)
+    done[0, 20] = 1
+    batch = replace(data.cut([(0, 0)], False, np.random.default_rng(0)), done=done, mask=ones)
+    logit = torch.full((2, 40), -20.0)
+    logit[0, 25], logit[1, 39] = 3, 3
+    found = found_ends(logit, batch)
+    assert {name: int(count) for name, count in found.items()} == {
+        "true": 1, "expected": 2, "found": 1,
+    }  # fmt: skip
+    logit[0, 16:32] = -2.5  # one by one unlikely, together likely
+    assert found_ends(logit, batch)["found"] == 1
