@@ -35,7 +35,9 @@ Cluster = Annotated[
         help="Drive on this Dask scheduler's cluster; its workers need the same workspace.",
     ),
 ]
-Kind = Annotated[str, typer.Option(help="plain, untrained, wide, feature, spatial or temporal.")]
+Kind = Annotated[
+    str, typer.Option(help="plain, untrained, wide, feature, spatial, even or temporal.")
+]
 Seed = Annotated[int, typer.Option(min=0)]
 Who = Annotated[
     str,
@@ -120,11 +122,22 @@ def train_vae(profile: Profile = None) -> None:
 
 
 @train.command("mdn-rnn")
-def train_mdn_rnn(kind: Kind = "plain", seed: Seed = 0, profile: Profile = None) -> None:
+def train_mdn_rnn(
+    kind: Kind = "plain",
+    seed: Seed = 0,
+    every: Annotated[
+        bool, typer.Option("--all", help="All that the study needs, as many at once as cores.")
+    ] = False,
+    profile: Profile = None,
+) -> None:
     """Train M on V's view of the rollouts."""
     from awm.training import mdn_rnn
 
-    mdn_rnn.train(_open(profile), Memory(kind, seed))
+    ws = _open(profile)
+    if every:
+        mdn_rnn.train_all(ws, ws.profile.memories)
+    else:
+        mdn_rnn.train(ws, Memory(kind, seed))
 
 
 @train.command("feature-map")

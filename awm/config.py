@@ -97,6 +97,9 @@ class Search:
     steering_noise: float = 0.0  #: deviation of noise on the steering, to evolve margin
     temperature: float | None = None  #: drive in M's dream at this temperature, not on the track
     idle_at_mean: bool = False  #: in a dream, latents that carry nothing stay at their mean
+    #: Dreams begin at any recorded moment with M's memory of it, last as long as M was trained for,
+    #: and pay the field's edge; without it they begin at the start line and can last 1,000 steps.
+    moments: bool = field(default=False, metadata=_LATER)
     averaged: int = 1  #: at the end, the agent is the average of so many last generations' means
 
 
@@ -129,6 +132,8 @@ class Dreaming:
     round_rollouts: int  #: episodes recorded in each
     round_updates: int  #: of M in each, from where the round before left it
     on_track: tuple[int, ...]  #: the rounds whose dreams' agents go on learning on the track
+    #: Rounds of so many Ms, each recorded by all its searches; 0: of one M, by its first search.
+    chains: int = field(default=0, metadata=_LATER)
 
 
 @dataclass(frozen=True)
@@ -199,6 +204,27 @@ class Profile:
         """The kinds of M whose predictions are compared (notebook 04)."""
         controls = [kind for kind in ("wide", "even") if getattr(self.mdn_rnn, kind)]
         return ("plain", *ATTENTIONS, *controls)
+
+    @property
+    def chains(self) -> list[Memory]:
+        """The Ms whose rounds of iterative training the study goes through, before their rounds."""
+        return [Memory(k, seed) for k in self.dream.kinds for seed in range(self.dream.chains or 1)]
+
+    def dreamers(self, memory: Memory) -> list[Agent]:
+        """The agents that a round's M evolves in its dream, all of which record the next round."""
+        seeds = range(self.dream.seeds) if self.dream.chains else [memory.seed]
+        return [Agent(memory, "dream", seed) for seed in seeds]
+
+    @property
+    def memories(self) -> list[Memory]:
+        """The Ms that the study needs, rounds apart: the first training of each kind first."""
+        kinds = dict.fromkeys([*self.predictors, *self.evolution.kinds, *self.dream.kinds])
+        seeds = range(self.mdn_rnn.seeds)
+        found = [Memory(kind, seed) for seed in seeds for kind in kinds if Memory(kind).has_m]
+        return [
+            *found,
+            *(a.memory for a in self.agents if a.memory not in found and a.memory.has_m),
+        ]
 
     def test_episodes(self, who: Agent, frames: str) -> int:
         """Episodes that an agent is tested on."""

@@ -28,13 +28,15 @@ def rollouts(profile: Profile, memory: Memory | None = None) -> Stage:
         "deviation": profile.dream.search.sigma,
     }
     how = f"awm iterate --kind {memory.kind} --profile {profile.name}"
-    inputs = {"agent": agent(profile, recorder(memory))}
+    drivers = recorders(profile, memory)
+    names = ["agent"] if len(drivers) == 1 else map(str, drivers)
+    inputs = {name: agent(profile, who) for name, who in zip(names, drivers, strict=True)}
     return Stage(f"rollouts-{memory}.zarr", settings, inputs, how)
 
 
-def recorder(memory: Memory) -> Agent:
-    """The agent that records what a memory of a later round learns from."""
-    return Agent(replace(memory, round=memory.round - 1), "dream", memory.seed)
+def recorders(profile: Profile, memory: Memory) -> list[Agent]:
+    """The agents that record what a memory of a later round learns from."""
+    return profile.dreamers(replace(memory, round=memory.round - 1))
 
 
 def recorded(profile: Profile, memory: Memory) -> list[Stage]:

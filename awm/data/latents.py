@@ -18,6 +18,9 @@ from awm.ids import PLAIN, Memory
 from awm.models.vae import VAE
 from awm.store import Stage, Workspace
 
+#: Steps of a chunk: M is trained on sequences of 128, a small part of the longest episodes.
+_CHUNK = 128
+
 
 class Latents:
     """`mu` and `logvar` `[N, T+1, z]` in memory (a few dozen MB); the feature maps on disk.
@@ -98,7 +101,7 @@ def _encode(ws: Workspace, vae: VAE, recording: Stage, stage: Stage) -> Path:
         group.create_array(
             name,
             shape=(count, steps, *shape),
-            chunks=(1, steps, *shape),
+            chunks=(1, min(steps, _CHUNK), *shape),
             dtype=dtype,
             compressors=None,  # noise to a compressor, and reading speed counts
         )

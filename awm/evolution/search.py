@@ -8,7 +8,7 @@ nothing out; so is one that is to go on for longer than before.
 import json
 import time
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -289,7 +289,12 @@ class _Run:
             validation = config.track_seeds(config.VALIDATION_SEEDS, search.validation_tracks)
             jobs = [Job(len(candidates), track, patience) for track in validation] + jobs
         layers = inputs.fold(np.vstack([candidates, mean]))
-        outcomes = hands.drive(place, layers, jobs, search.steering_noise)
+        apart = len(validation) if search.moments else 0
+        outcomes = hands.drive(place, layers, jobs[apart:], search.steering_noise)
+        if apart:  # held-out episodes to begin at are another world
+            held_out = replace(place, split="validation")
+            tested = hands.drive(held_out, layers, jobs[:apart], search.steering_noise)
+            outcomes = tested + outcomes
         earned = np.array([o.episode_return for o in outcomes])
         if not np.isfinite(earned).all():
             raise AwmError(
@@ -326,5 +331,5 @@ class _Run:
         search = self.search
         if search.temperature is None:
             return Track.of(self.ws, self.agent.memory)
-        heat = {"temperature": search.temperature, "idle_at_mean": search.idle_at_mean}
-        return Dream.of(self.ws, self.agent.memory, **heat)
+        how = {name: getattr(search, name) for name in ("temperature", "idle_at_mean", "moments")}
+        return Dream.of(self.ws, self.agent.memory, **how)

@@ -37,6 +37,10 @@ class Items:
     values: Tensor
     present: Tensor | None = None
 
+    def all(self) -> tuple[Tensor, ...]:
+        """The tensors that there are."""
+        return tuple(x for x in (self.keys, self.values, self.present) if x is not None)
+
 
 class AdditiveAttention(nn.Module):
     """Attention over given features; `spatial` and `temporal` use it as it is.

@@ -48,6 +48,13 @@ class State:
         if self.memory is not None:
             self.memory.present[lane] = False
 
+    def put(self, lane: int, other: "State", row: int) -> None:
+        """Go on in a lane from a row of another state, in place."""
+        self.h[lane], self.c[lane] = other.h[row], other.c[row]
+        if self.memory is not None and other.memory is not None:
+            for mine, theirs in zip(self.memory.all(), other.memory.all(), strict=True):
+                mine[lane] = theirs[row]
+
 
 @dataclass(frozen=True)
 class Prediction:
@@ -145,9 +152,9 @@ class MDNRNN(nn.Module):
 
     def initial_state(self, batch: int) -> State:
         """The state before the first step of an episode."""
-        zeros = torch.zeros(batch, self.hidden_size)
+        h, c = torch.zeros(2, batch, self.hidden_size)  # `State.put` writes into each
         memory = empty_memory(batch, self.memory) if self.looks_at == "past" else None
-        return State(zeros, zeros, memory)
+        return State(h, c, memory)
 
     def step(
         self, z: Tensor, action: Tensor, state: State, feature_map: Tensor | None = None

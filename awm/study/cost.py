@@ -8,6 +8,7 @@ from pathlib import Path
 from statistics import median, median_high
 
 from awm import stages
+from awm.config import Profile
 from awm.evolution.search import log_of
 from awm.ids import PLAIN, Agent, Memory
 from awm.store import Stage, Workspace, read_json
@@ -24,7 +25,7 @@ def cost(ws: Workspace, agent: Agent) -> dict:
     the machine did, but without the pauses in training V and M. A value is None where something
     was not recorded.
     """
-    return _cost(ws, agent.memory, _searches(agent))
+    return _cost(ws, agent.memory, _searches(ws.profile, agent))
 
 
 def progress(ws: Workspace, agent: Agent) -> list[dict]:
@@ -35,7 +36,7 @@ def progress(ws: Workspace, agent: Agent) -> list[dict]:
     laps of its own validation count from the next point on. Empty if there is no log, or if it is
     not known what something took.
     """
-    *earlier, _ = _searches(agent)
+    *earlier, _ = _searches(ws.profile, agent)
     before, log = _cost(ws, agent.memory, earlier), log_of(ws, agent)
     if not log or None in before.values():
         return []
@@ -128,12 +129,13 @@ def _cost(ws: Workspace, memory: Memory, searches: list[Agent]) -> dict:
     return {key: None if None in values else sum(values) for key, values in known.items()}
 
 
-def _searches(agent: Agent) -> list[Agent]:
+def _searches(profile: Profile, agent: Agent) -> list[Agent]:
     """The searches that led to an agent, in their order; in a round of iterative training also
     those of the rounds before, whose agents recorded.
     """
     rounds = [replace(agent.memory, round=n + 1) for n in range(agent.memory.round)]
-    return [*(stages.recorder(memory) for memory in rounds), *agent.searches]
+    recorders = [who for memory in rounds for who in stages.recorders(profile, memory)]
+    return [*recorders, *agent.searches]
 
 
 def _record(ws: Workspace, stage: Stage) -> dict:

@@ -13,8 +13,8 @@ import numpy as np
 from awm import stages
 from awm.data.rollouts import Rollouts, held_out_frames, open_rollouts
 from awm.data.rollouts import record as record_rollouts
-from awm.evolution.search import best_validated, evolve, load
-from awm.ids import PLAIN, Agent, Memory
+from awm.evolution.search import best_validated, evolve, load, log_of
+from awm.ids import PLAIN, Memory
 from awm.store import Workspace
 from awm.training import mdn_rnn, vae
 from awm.worlds.track import AgentDriver
@@ -26,17 +26,21 @@ _TRACKS_A_ROUND = 1_000_000
 def rounds(ws: Workspace, memory: Memory = PLAIN, workers: int | None = None) -> list[dict]:
     """Go through all rounds of a profile; returns at once if it has been done, else goes on.
 
-    An entry of the result is a round: `round`, `agent`, `real_steps` recorded so far, the average
-    reward a step of what was recorded in it (`recorded`), V's summed squared error on those frames
-    (`vae_error`), M's `reward_r2` on test episodes, and the `dreamt` and `real` return of the
-    controller that the dream thought best, on validation tracks. Within a round no real return
-    chooses anything. Recorded in `study/rounds-MEMORY.json`.
+    An entry of the result is a round: `round`, the `agent` that dreamt best, `real_steps` recorded
+    so far, the average reward a step of what was recorded in it (`recorded`), V's summed squared
+    error on those frames (`vae_error`), M's `reward_r2` on test episodes, and the agent's `dreamt`
+    and `real` return on validation tracks. Within a round no real return chooses anything. Recorded
+    in `study/rounds-MEMORY.json`.
 
     Args:
         memory: the M that dreams, of round 0.
     """
     each = [replace(memory, round=n) for n in range(ws.profile.dream.rounds + 1)]
-    inputs = {str(m): stages.agent(ws.profile, Agent(m, "dream", memory.seed)) for m in each}
+    agents = [agent for m in each for agent in ws.profile.dreamers(m)]
+    alone = len(agents) == len(each)
+    inputs = {
+        str(agent.memory if alone else agent): stages.agent(ws.profile, agent) for agent in agents
+    }
     stage = stages.finding(ws.profile, f"rounds-{memory}", {}, **inputs)
     if found := ws.fitting(stage):
         return found["rounds"]
@@ -44,14 +48,16 @@ def rounds(ws: Workspace, memory: Memory = PLAIN, workers: int | None = None) ->
         if m.round:
             record(ws, m, workers)
             mdn_rnn.train(ws, m)
-        evolve(ws, Agent(m, "dream", memory.seed), workers)
+        for agent in ws.profile.dreamers(m):
+            evolve(ws, agent, workers)
     return ws.record(stage, lambda: {"rounds": [_round(ws, m) for m in each]})["rounds"]
 
 
 def _round(ws: Workspace, memory: Memory) -> dict:
-    agent = Agent(memory, "dream", memory.seed)
-    evolution = evolve(ws, agent)
-    chosen = best_validated(evolution.log)
+    found = {agent: log_of(ws, agent) for agent in ws.profile.dreamers(memory)}
+    # By what it dreamt on held-out beginnings: no real return chooses.
+    agent = max(found, key=lambda each: best_validated(found[each])["validation"])
+    chosen = best_validated(found[agent])
     newest = Rollouts([ws.own / stages.recorded(ws.profile, memory)[-1].name])
     error = vae.validate(vae.load(ws), held_out_frames(newest, "test"), ws.profile.vae.free_nats)[
         "reconstruction"
@@ -65,23 +71,26 @@ def _round(ws: Workspace, memory: Memory) -> dict:
         "reward_r2": mdn_rnn.load(ws, memory).manifest["test"]["reward_r2"],
         "dreamt": chosen["validation"],
         "real": chosen["real"],
-        "seconds": evolution.log[-1]["seconds"],
+        "seconds": sum(log[-1]["seconds"] for log in found.values()),
     }
 
 
 def record(ws: Workspace, memory: Memory, workers: int | None = None) -> None:
-    """Record what a memory of a later round learns from: the agent of the round before drives.
+    """Record what a memory of a later round learns from: the agents of the round before drive.
 
-    Every episode has a copy of its own, as far from it as candidates of the evolution are, so
-    that M also sees what the neighbours would do.
+    Every episode has a copy of its own, as far from its agent as candidates of the evolution are,
+    so that M also sees what the neighbours would do.
     """
-    stage, agent = stages.rollouts(ws.profile, memory), stages.recorder(memory)
-    controller, count = load(ws, agent), ws.profile.dream.round_rollouts
+    stage, count = stages.rollouts(ws.profile, memory), ws.profile.dream.round_rollouts
+    agents = stages.recorders(ws.profile, memory)
+    controllers = [load(ws, agent) for agent in agents]
     rng = np.random.default_rng((ws.profile.seed, memory.round))
-    noise = rng.standard_normal((count, len(controller.parameters)))
-    deviation = ws.profile.dream.search.sigma
-    layers = controller.inputs.fold(controller.parameters + deviation * noise)
-    v, m = vae.load(ws), mdn_rnn.load(ws, agent.memory)
-    drivers = [AgentDriver(v, m, layer) for layer in layers]
-    offset = memory.round * _TRACKS_A_ROUND
-    record_rollouts(ws, stage, ["agent"] * count, drivers, offset, workers)
+    noise = rng.standard_normal((count, len(controllers[0].parameters)))
+    v, m = vae.load(ws), mdn_rnn.load(ws, agents[0].memory)
+    drivers = []
+    for n, apart in enumerate(ws.profile.dream.search.sigma * noise):
+        controller = controllers[n % len(controllers)]
+        drivers.append(AgentDriver(v, m, controller.inputs.fold(controller.parameters + apart)))
+    # A chain's tracks are its own, too.
+    offset = (memory.round + ws.profile.dream.rounds * memory.seed) * _TRACKS_A_ROUND
+    record_rollouts(ws, stage, ["agent"] * count, drivers, offset, workers=workers)

@@ -1,9 +1,15 @@
 """Training M: the likelihood of the next z, with the reward's and the end's errors."""
 
+import os
+import sys
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import replace
+from multiprocessing import get_context
 
 import numpy as np
 import torch
+from tqdm.auto import tqdm
 
 from awm import stages
 from awm.config import Profile
@@ -71,6 +77,44 @@ def train(ws: Workspace, memory: Memory = PLAIN) -> MDNRNN:
     stage = stages.mdn_rnn(ws.profile, memory)
     with ws.making(stage) as made:
         return load(ws, memory) if made else _train(ws, stage, memory)
+
+
+def train_all(ws: Workspace, memories: Sequence[Memory], workers: int | None = None) -> None:
+    """Train several Ms, each as `train` does, side by side.
+
+    One training with two threads is hardly faster than with one: a step of the LSTM is too small to
+    share. Two trainings at a time are twice as fast.
+
+    Args:
+        workers: processes of one thread each, by default one a core.
+    """
+    missing = [memory for memory in memories if not ws.manifest(stages.mdn_rnn(ws.profile, memory))]
+    if not missing:
+        return
+    encode_latents(ws, vae.load(ws))  # once, with all cores
+    size = min(workers or os.cpu_count() or 1, len(missing))
+    with (
+        ProcessPoolExecutor(size, get_context("spawn"), _begin_worker) as pool,
+        tqdm(total=len(missing), unit="M", desc="Ms, side by side") as bar,
+    ):
+        jobs = [pool.submit(_train_one, ws, memory) for memory in missing]
+        try:
+            for job in as_completed(jobs):
+                job.result()
+                bar.update()
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def _begin_worker() -> None:
+    torch.set_num_threads(1)
+    # The bars of several trainings would write over each other.
+    sys.stderr = open(os.devnull, "w")  # noqa: SIM115, for as long as the process lasts
+
+
+def _train_one(ws: Workspace, memory: Memory) -> None:
+    train(ws, memory)
 
 
 def _train(ws: Workspace, stage: Stage, memory: Memory) -> MDNRNN:

@@ -18,6 +18,7 @@ import numpy as np
 from awm import stages, store
 from awm.errors import AwmError
 from awm.ids import Memory
+from awm.racing import MAX_EPISODE_STEPS
 from awm.store import Workspace
 from awm.training import mdn_rnn, vae
 from awm.worlds import dream
@@ -48,10 +49,14 @@ class Place:
         """The world of a memory. AwmError if something that it needs is missing or unfit."""
         return cls(ws, memory, _contents(ws, memory, cls.dreams), store.code(), **how)
 
+    @property
+    def key(self) -> tuple:
+        """What its models are remembered by."""
+        return (self.dreams, self.memory, self.contents)
+
     def models(self):
         """What drives there. Lacking if other weights lie here than the description is about."""
-        key = (self.dreams, self.memory, self.contents)
-        if key not in _known:
+        if self.key not in _known:
             try:
                 here = _contents(self.ws, self.memory, self.dreams)
             except AwmError:
@@ -59,13 +64,13 @@ class Place:
             if here != self.contents:
                 raise Lacking
             self.bring(self._load())
-        return _known[key]
+        return _known[self.key]
 
     def bring(self, models) -> None:
         """Remember what drives there, as it was sent."""
         while len(_known) >= _MOST:
             del _known[next(iter(_known))]
-        _known[self.dreams, self.memory, self.contents] = models
+        _known[self.key] = models
 
     def open(self) -> World:
         """The world itself.
@@ -106,17 +111,29 @@ class Track(Place):
 
 @dataclass(frozen=True)
 class Dream(Place):
-    """The memory's dream; as for `awm.worlds.dream.DreamWorld`."""
+    """The memory's dream; as for `awm.worlds.dream.DreamWorld` and `awm.worlds.dream.load`.
+
+    With `moments` it lasts as long as M was trained for, and pays the field's edge.
+    """
 
     dreams: ClassVar[bool] = True
     temperature: float = 1.0
     idle_at_mean: bool = False
+    moments: bool = False
+    split: str = "train"
+
+    @property
+    def key(self) -> tuple:
+        return (*super().key, self.moments, self.split)
 
     def _load(self):
-        return dream.load(self.ws, self.memory)
+        return dream.load(self.ws, self.memory, self.moments, self.split)
 
     def _open(self) -> World:
-        return dream.DreamWorld(self.models(), dream.LANES, self.temperature, self.idle_at_mean)
+        steps = self.ws.profile.mdn_rnn.sequence_length if self.moments else MAX_EPISODE_STEPS
+        how = {"steps": steps, "edge": self.moments}
+        heat = self.temperature, self.idle_at_mean
+        return dream.DreamWorld(self.models(), dream.LANES, *heat, **how)
 
 
 def _contents(ws: Workspace, memory: Memory, dreams: bool = False) -> tuple[str, ...]:
@@ -125,6 +142,8 @@ def _contents(ws: Workspace, memory: Memory, dreams: bool = False) -> tuple[str,
         needed.append(stages.mdn_rnn(ws.profile, memory))
     if dreams and memory.needs_map:
         needed.append(stages.feature_map(ws.profile))
+    if dreams:  # where they begin
+        needed += stages.recorded(ws.profile, memory)
     manifests = [(stage, ws.manifest(stage)) for stage in needed]
     for stage, manifest in manifests:
         if manifest is None:

@@ -6,19 +6,20 @@ and whether the episode ends. `awm.worlds.environments` makes Gymnasium environm
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from awm.data.latents import encode_latents
-from awm.data.rollouts import open_rollouts
+from awm.data.latents import Latents, encode_latents
+from awm.data.rollouts import Rollouts, open_rollouts
 from awm.errors import AwmError
 from awm.ids import PLAIN, Memory
 from awm.models.feature_map import FeatureMapHead, through_frames
-from awm.models.mdn_rnn import MDNRNN
+from awm.models.mdn_rnn import ACTION_SIZE, MDNRNN, State
 from awm.models.vae import VAE, to_frames
+from awm.racing import MAX_EPISODE_STEPS
 from awm.store import Workspace
 from awm.training import feature_map, mdn_rnn, vae
 
@@ -30,12 +31,19 @@ _BLOCK = 64
 LANES = 128
 
 
+#: Recorded moments that dreams begin at.
+MOMENTS = 512
+#: What the field's edge costs. An end where M expects to lose is taken for it.
+EDGE = -100.0
+
+
 @dataclass(frozen=True)
 class DreamSource:
-    """What dreams are made of: V, M, and codes of real first frames to begin with, `[n, z]`.
+    """What dreams are made of: V, M, and codes of real frames to begin with, `[n, z]`.
 
-    A spatially attentive M sees its dream through a `head`, or without one through the frames that
-    V draws of it, which is much slower. `mean` `[z]` is that of the codes of real frames, which a
+    `states` are M's states at these, `[n, ...]`; without them dreams begin with no memory. A
+    spatially attentive M sees its dream through a `head`, or without one through the frames that V
+    draws of it, which is much slower. `mean` `[z]` is that of the codes of real frames, which a
     dream with `idle_at_mean` needs.
     """
 
@@ -44,22 +52,71 @@ class DreamSource:
     starts: Tensor
     head: FeatureMapHead | None = None
     mean: Tensor | None = None
+    states: State | None = None
 
     def look(self, z: Tensor) -> Tensor | None:
-        """The maps `[lanes, 36, 128]` that M attends to at codes `[lanes, z]`, if it does."""
+        """The maps `[lanes, places, channels]` that M attends to at codes `[lanes, z]`, if any."""
         if not self.m.needs_map:
             return None
         return through_frames(self.v, z) if self.head is None else self.head(z)
 
 
-def load(ws: Workspace, memory: Memory = PLAIN) -> DreamSource:
-    """What a memory dreams of. AwmError if V, M, the rollouts or the feature map are missing."""
+def load(
+    ws: Workspace, memory: Memory = PLAIN, moments: bool = False, split: str = "train"
+) -> DreamSource:
+    """What a memory dreams of. AwmError if V, M, the rollouts or the feature map are missing.
+
+    Args:
+        moments: begin at any recorded moment, rather than at first frames.
+        split: whose episodes these are.
+    """
     v, m = vae.load(ws), mdn_rnn.load(ws, memory)
     head = feature_map.load(ws) if m.needs_map else None
-    rollouts, mu = open_rollouts(ws, memory), encode_latents(ws, v, memory).mu
-    episodes = rollouts.indices("train")
+    rollouts, latents = open_rollouts(ws, memory), encode_latents(ws, v, memory)
+    mu, episodes = latents.mu, rollouts.indices("train")
     mean = np.concatenate([mu[i, : rollouts.lengths[i] + 1] for i in episodes]).mean(axis=0)
-    return DreamSource(v, m, torch.from_numpy(mu[episodes, 0]), head, torch.from_numpy(mean))
+    source = DreamSource(
+        v, m, torch.from_numpy(mu[rollouts.indices(split), 0]), head, torch.from_numpy(mean)
+    )
+    return remembered(source, rollouts, latents, split) if moments else source
+
+
+@torch.inference_mode()
+def remembered(
+    source: DreamSource, rollouts: Rollouts, latents: Latents, split: str, count: int = MOMENTS
+) -> DreamSource:
+    """The source with recorded moments to begin at, as M remembers them.
+
+    M lives through the episode until then, as it does on the road: it sees the posterior's mean.
+    """
+    rng, m = np.random.default_rng(0), source.m
+    episodes = rng.choice(rollouts.indices(split), size=count)
+    at = [int(rng.integers(rollouts.lengths[e])) for e in episodes]
+    starts = torch.from_numpy(
+        np.stack([latents.mu[e, t] for e, t in zip(episodes, at, strict=True)])
+    )
+    states = m.initial_state(count)
+    group = 64 if m.needs_map else count  # maps of long episodes are large
+    for first in range(0, count, group):
+        rows = range(first, min(first + group, count))
+        longest = max(at[row] for row in rows)
+        z = torch.from_numpy(latents.mu[episodes[rows.start : rows.stop], :longest])
+        actions = torch.zeros(len(rows), longest, ACTION_SIZE)
+        maps = torch.zeros(len(rows), longest, *latents.map_shape) if m.needs_map else None
+        for n, row in enumerate(rows):
+            e, past = int(episodes[row]), slice(at[row])
+            actions[n, past] = torch.from_numpy(rollouts.read("actions", e)[past])
+            if maps is not None:
+                maps[n, past] = torch.from_numpy(latents.maps(e, past))
+        state = m.initial_state(len(rows))
+        for t in range(longest + 1):
+            for n, row in enumerate(rows):
+                if at[row] == t:
+                    states.put(row, state, n)
+            if t < longest:
+                seen = None if maps is None else maps[:, t]
+                state, _ = m.step(z[:, t], actions[:, t], state, seen)
+    return replace(source, starts=starts, states=states)
 
 
 class DreamWorld:
@@ -70,6 +127,8 @@ class DreamWorld:
 
     Args:
         temperature: of the samples of z'; above 1 the dream is less certain than M is.
+        steps: how long a dream lasts, at most.
+        edge: an end where M expects to lose is the field's edge, and costs 100.
         idle_at_mean: hold the latents that carry no information at the mean of real codes. On the
             road C and M see the posterior's mean, which of these latents hardly moves, where M's
             samples have a deviation of 1. C and M therefore both see them held.
@@ -84,12 +143,15 @@ class DreamWorld:
         lanes: int = LANES,
         temperature: float = 1.0,
         idle_at_mean: bool = False,
+        steps: int = MAX_EPISODE_STEPS,
+        edge: bool = False,
     ):
         if not temperature > 0:
             raise AwmError(f"A temperature must be positive, not {temperature}.")
         if idle_at_mean and source.mean is None:
             raise AwmError("This source does not know its codes' mean. Load it with `dream.load`.")
         self.source, self.lanes, self.temperature = source, lanes, temperature
+        self.steps, self.edge = steps, edge
         self.tiles = np.zeros(lanes, np.int64)
         self.attention: Tensor | None = None
         size = source.v.z_size
@@ -112,7 +174,10 @@ class DreamWorld:
         self._generators[lane] = generator
         self.z[lane] = self._held(self.source.starts[first[0]])
         self._t[lane] = 0
-        self.state.forget(lane)
+        if self.source.states is None:
+            self.state.forget(lane)
+        else:
+            self.state.put(lane, self.source.states, int(first[0]))
 
     @torch.inference_mode()
     def observe(self, active: Sequence[int] = ()) -> Tensor:
@@ -133,7 +198,10 @@ class DreamWorld:
         self.z = self._held(expected.pick(choice[:, 1:], noise, self.temperature))
         self._t += 1
         ended = choice[:, 0] < torch.sigmoid(expected.done_logit)
-        return expected.reward.double().numpy(), ended.numpy()
+        rewards = expected.reward.double()
+        if self.edge:
+            rewards[ended & (rewards < 0)] = EDGE
+        return rewards.numpy(), ended.numpy()
 
     def _held(self, z: Tensor) -> Tensor:
         return z if self._idle is None else torch.where(self._idle, self.source.mean, z)

@@ -29,6 +29,7 @@ class World(Protocol):
     """
 
     lanes: int
+    steps: int  #: how long an episode lasts, at most
     tiles: np.ndarray
     attention: Tensor | None
 
@@ -95,7 +96,7 @@ def drive(
             seeded by the job, so that it too is the same for every candidate.
     """
     queue, outcomes = deque(jobs), []
-    layer = torch.zeros(world.lanes, *layers.shape[1:])
+    layer, most = torch.zeros(world.lanes, *layers.shape[1:]), min(MAX_EPISODE_STEPS, world.steps)
     driven: dict[int, Job] = {}  # by lane
     noise: dict[int, np.random.Generator] = {}
     total, length, last_tile, tiles, patience = np.zeros((5, world.lanes))
@@ -123,7 +124,7 @@ def drive(
             length += 1
             last_tile[world.tiles > tiles] = length[world.tiles > tiles]
             np.maximum(tiles, world.tiles, out=tiles)
-            over = ended | (length - last_tile >= patience) | (length >= MAX_EPISODE_STEPS)
+            over = ended | (length - last_tile >= patience) | (length >= most)
             for lane in np.flatnonzero(over).tolist():
                 if (job := driven.get(lane)) is None:
                     continue

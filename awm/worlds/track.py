@@ -11,6 +11,7 @@ from awm.errors import AwmError
 from awm.models.controller import act
 from awm.models.mdn_rnn import MDNRNN
 from awm.models.vae import VAE, to_input
+from awm.racing import MAX_EPISODE_STEPS
 from awm.racing.car_racing import FastCarRacing
 from awm.racing.fleet import FINISHED, GOES_ON, LEFT_FIELD, Fleet
 from awm.racing.reference import ReferenceCarRacing
@@ -164,6 +165,7 @@ class TrackWorld:
         slow = window or frames == "reference"
         make = partial(env, render_mode=mode)
         self.simulator = Environments(lanes, make) if slow else Fleet(lanes)
+        self.steps = MAX_EPISODE_STEPS
         self.finished = np.zeros(lanes, bool)
         self.attention: Tensor | None = None
 

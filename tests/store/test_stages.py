@@ -3,6 +3,7 @@
 import pytest
 
 from awm import stages
+from awm.config import PRESETS
 from awm.data.latents import encode_latents
 from awm.errors import AwmError
 from awm.ids import PLAIN, Agent, Memory
@@ -13,7 +14,11 @@ from awm.training import mdn_rnn, vae
 def test_a_later_round_learns_from_all_that_was_recorded(smoke):
     names = [stage.name for stage in stages.recorded(smoke.profile, Memory(round=2))]
     assert names == ["rollouts.zarr", "rollouts-plain-round1.zarr", "rollouts-plain-round2.zarr"]
-    assert stages.recorder(Memory(seed=1, round=2)) == Agent(Memory(seed=1, round=1), "dream", 1)
+    asked = Memory(seed=1, round=2)
+    one, many = PRESETS["smoke"], PRESETS["smoke"].but("mine", dream__chains=2, dream__seeds=3)
+    before = Memory(seed=1, round=1)
+    assert stages.recorders(one, asked) == [Agent(before, "dream", 1)]
+    assert stages.recorders(many, asked) == [Agent(before, "dream", seed) for seed in range(3)]
     stage = stages.mdn_rnn(smoke.profile, Memory(round=2))
     assert stage.inputs["before"].key == stages.mdn_rnn(smoke.profile, Memory(round=1)).key
     assert stage.settings["updates"] == smoke.profile.dream.round_updates

@@ -1,5 +1,7 @@
 """Dreams: reproducible, independent of their batch, and what M says they are."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -8,10 +10,13 @@ from awm.data.latents import encode_latents
 from awm.data.rollouts import open_rollouts
 from awm.errors import AwmError
 from awm.ids import ATTENTIONS, Memory
+from awm.models.attention import Items
 from awm.models.controller import act
 from awm.models.feature_map import through_frames
+from awm.models.mdn_rnn import State
 from awm.training import feature_map, mdn_rnn, vae
 from awm.worlds import dream, lanes
+from awm.worlds.crew import Dream
 from awm.worlds.dream import DreamSource, DreamWorld, imagine
 from awm.worlds.lanes import Job, drive, record
 
@@ -183,3 +188,58 @@ def test_spatial_attention_needs_something_to_look_through(smoke):
     # Before it is left alone it may look at real maps, and then remembers something else.
     other, _ = imagine(m, z, actions, warm_up=5, head=head, maps=maps)
     assert torch.equal(other[:, :6], z[:, :6]) and not torch.equal(other[:, 6:], dreamt[:, 6:])
+
+
+@pytest.mark.parametrize("kind", ["plain", *ATTENTIONS])
+def test_dreams_begin_at_recorded_moments_as_m_remembers_them(kind, smoke):
+    memory = Memory(kind)
+    source = dream.load(smoke, memory, moments=True, split="validation")
+    rollouts, latents = open_rollouts(smoke), encode_latents(smoke, source.v)
+    rng = np.random.default_rng(0)
+    episodes = rng.choice(rollouts.indices("validation"), size=dream.MOMENTS)
+    times = [int(rng.integers(64)) for _ in episodes]
+    for row in range(0, dream.MOMENTS, 37):
+        e, t = int(episodes[row]), times[row]
+        assert np.array_equal(source.starts[row], latents.mu[e, t])
+        z, actions = torch.from_numpy(latents.mu[e, : t + 1])[None], rollouts.read("actions", e)
+        state = source.m.initial_state(1)
+        for n in range(t):
+            seen = torch.from_numpy(latents.maps(e, slice(n, n + 1))).float()
+            action = torch.from_numpy(actions[n : n + 1])
+            state, _ = source.m.step(z[:, n], action, state, seen)
+        assert torch.allclose(source.states.h[row], state.h[0], atol=1e-5)
+        world = DreamWorld(replace(source, starts=source.starts[row : row + 1]), 2)
+        world.source = replace(world.source, states=rows(source.states, row))
+        world.begin(1, 0)
+        assert torch.allclose(world.observe()[1], torch.cat([z[0, t], state.h[0]]), atol=1e-5)
+        ours, _ = source.m.step(world.z, torch.zeros(2, 3), world.state, source.look(world.z))
+        theirs, _ = source.m.step(z[:, t], torch.zeros(1, 3), state, source.look(z[:, t]))
+        assert torch.allclose(ours.h[1], theirs.h[0], atol=1e-5), "its memory, too"
+
+
+def rows(states, row):
+    """One row of a state."""
+    memory = states.memory and Items(*(x[row : row + 1] for x in states.memory.all()))
+    return State(states.h[row : row + 1], states.c[row : row + 1], memory)
+
+
+def test_the_fields_edge_costs_a_hundred_and_a_lap_nothing(smoke):
+    source = DreamSource(vae.load(smoke), mdn_rnn.load(smoke), torch.zeros(3, 32))
+    with torch.no_grad():
+        source.m.head.weight[-2:] = 0
+        source.m.head.bias[-1] = 20.0  # it ends at once
+    for expected, edge, paid in ((-0.5, True, -100.0), (-0.5, False, -0.5), (3.0, True, 3.0)):
+        source.m.head.bias.data[-2] = expected
+        found = drive(DreamWorld(source, 2, edge=edge), layers(1), [Job(0, 1)])
+        assert (found[0].length, found[0].episode_return) == (1, pytest.approx(paid))
+
+
+def test_a_dream_lasts_as_long_as_it_is_told(smoke):
+    source = dream.load(smoke)
+    source.m.head.bias.data[-1] = -50.0
+    assert drive(DreamWorld(source, 2, steps=17), layers(1), [Job(0, 1)])[0].length == 17
+    place = Dream.of(smoke, Memory(), moments=True)
+    assert place.open().steps == smoke.profile.mdn_rnn.sequence_length
+    assert Dream.of(smoke, Memory()).open().steps == 1000
+    held_out = replace(place, split="validation").open().source
+    assert not torch.equal(held_out.starts, place.open().source.starts)
