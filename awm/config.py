@@ -365,22 +365,24 @@ PRESETS = {
             Evolution(
                 search=Search(12, 64, 2, 0.03, 100, validation_every=3, validation_tracks=32),
                 refinement=Search(
-                    50, 64, 4, 0.02, 100, validation_every=5, validation_tracks=256,
-                    hard_tracks=2, steering_noise=0.1, averaged=20,
+                    60, 64, 6, 0.02, 100, validation_every=5, validation_tracks=256,
+                    hard_tracks=3, steering_noise=0.1, averaged=20,
                 ),
                 kinds=(
                     "V", "pair", "untrained", "plain", "wide", "feature", "spatial", "even",
                     "temporal",
                 ),
-                searched_on=(0, 1, 2, 3, 4), refined=("plain", "spatial"),
+                searched_on=(0, 1, 2, 3, 4), refined=("plain",),
                 standardised=("untrained",),
             ),
             Dreaming(
                 Search(
-                    20, 64, 4, 0.03, 100, validation_every=5, validation_tracks=32, temperature=1.0,
+                    20, 64, 4, 0.03, 100, validation_every=5, validation_tracks=32,
+                    steering_noise=0.1, temperature=1.0, idle_at_mean=True, moments=True,
+                    averaged=5,
                 ),
                 kinds=("plain",), seeds=3, temperatures=(0.1, 0.5, 1.5),
-                rounds=3, round_rollouts=150, round_updates=540, on_track=(3,),
+                rounds=3, round_rollouts=150, round_updates=540, on_track=(3,), chains=3,
             ),
             Test(
                 episodes=100, headline_episodes=1000, reference_episodes=300, recheck_episodes=20,
