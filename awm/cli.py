@@ -204,6 +204,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     except (KeyboardInterrupt, typer.Abort):
         status = 130  # as newer versions of typer return
+    except OSError as error:  # a full disk, a folder that cannot be written to
+        if error.filename is None and error.strerror is None:
+            raise
+        where = f" ({error.filename})" if error.filename else ""
+        print(
+            f"error: {error.strerror}{where}. What is finished is kept: put that right, and the "
+            "same command goes on where this one stopped.",
+            file=sys.stderr,
+        )
+        return 2
     except Exception as error:
         if not hasattr(error, "format_message"):  # click's own, of a wrong option
             raise

@@ -314,6 +314,11 @@ class Workspace:
             print(f"note: {self.own / name} is being made by {who}. Waiting.", file=sys.stderr)
             lock.acquire()
         try:
+            # What is half-written here was left by a run that was killed.
+            place = self.own / name
+            for left in place.parent.glob(f".{place.name}.*"):
+                if left.is_file():
+                    left.unlink()
             date = datetime.now(UTC).isoformat(timespec="seconds")
             holder.write_text(f"process {os.getpid()} on {platform.node()}, since {date}")
             yield

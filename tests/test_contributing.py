@@ -26,10 +26,10 @@ import json, shlex, sys
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from awm import cli
-from awm.worlds import crew, lanes
+from awm import cli, processes
+from awm.worlds import lanes
 
-crew.ProcessPoolExecutor = lambda size, mp_context: ThreadPoolExecutor(1)
+processes.pool = lambda workers=None: ThreadPoolExecutor(1)
 lanes.MAX_EPISODE_STEPS = 12
 for language, block in json.load(sys.stdin):
     if language == "python":

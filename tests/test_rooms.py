@@ -10,8 +10,8 @@ import awm
 PACKAGE = Path(awm.__file__).parent
 #: From the bottom up. Models know neither files nor worlds, the simulator knows no models.
 ROOMS = (
-    "errors", "ids", "config", "racing", "models", "store", "stages", "data", "training", "worlds",
-    "evolution", "study", "figures", "widgets", "report", "cli",
+    "errors", "processes", "ids", "config", "racing", "models", "store", "stages", "data",
+    "training", "worlds", "evolution", "study", "figures", "widgets", "report", "cli",
 )  # fmt: skip
 KNOW_NOTHING_OF = {"racing": {"ids", "config"}, "models": {"config", "racing"}}
 

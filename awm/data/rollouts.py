@@ -15,10 +15,9 @@ so a killed collection goes on where it was. Nothing here needs the whole store 
 import json
 import time
 from collections import Counter
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from dataclasses import dataclass
 from hashlib import sha256
-from multiprocessing import get_context
 from pathlib import Path
 from zlib import crc32
 
@@ -27,7 +26,7 @@ import zarr
 from tqdm.auto import tqdm
 from zarr.codecs import BloscCodec
 
-from awm import config, stages, store
+from awm import config, processes, stages, store
 from awm.config import Data
 from awm.data.drivers import DRIVERS, assign
 from awm.errors import AwmError
@@ -277,20 +276,15 @@ def _open_for_writing(ws: Workspace, stage: Stage, names: list[str], offset: int
 def _drive_all(path: Path, group, drivers, most, missing: list[int], workers) -> None:
     seeds = group["seeds"][:]
     bar = tqdm(total=len(seeds), initial=len(seeds) - len(missing), unit="episode", desc="rollouts")
-    # Spawned, not forked: forking a process that has run torch or numba threads can hang.
-    with bar, ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+    with bar, processes.pool(workers) as pool:
         jobs = [
             pool.submit(_drive_one, path, i, drivers[i], int(seeds[i]), most[i]) for i in missing
         ]
-        try:
-            for job in as_completed(jobs):
-                index, length, checksums = job.result()
-                group["checksums"][index] = checksums
-                group["lengths"][index] = length
-                bar.update()
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
+        for job in as_completed(jobs):
+            index, length, checksums = job.result()
+            group["checksums"][index] = checksums
+            group["lengths"][index] = length
+            bar.update()
 
 
 def _telemetry(env) -> tuple[float, ...]:

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import fmean
 
@@ -14,11 +14,11 @@ from awm import config, stages
 from awm.errors import AwmError
 from awm.evolution import search
 from awm.ids import SEEN, Agent
-from awm.store import Workspace, read_json
+from awm.store import Workspace, read_json, sealed, unsealed
 from awm.study import statistics
 from awm.study.statistics import Estimate, Perfect
 from awm.worlds.crew import Crew, Track, crew
-from awm.worlds.lanes import Job
+from awm.worlds.lanes import Job, Outcome
 from awm.worlds.track import FRAMES
 
 #: What others have reported, each number with its place: returns of agents, on CarRacing-v0 and
@@ -65,24 +65,82 @@ def evaluate(
         raise AwmError("Evaluate at least one episode.")
     search.load(ws, agent)  # before a result of it is looked up
     stage = stages.evaluation(ws.profile, agent, frames, episodes, seed)
-    return ws.record(stage, lambda: _laps(ws, agent, frames, episodes, seed, workers))
+    driven = _Driven((ws.own / stage.name).with_suffix(".driven.jsonl"), stage.key)
+    found = ws.record(stage, lambda: _laps(ws, agent, frames, episodes, seed, workers, driven))
+    driven.path.unlink(missing_ok=True)
+    return found
 
 
-def _laps(ws: Workspace, agent: Agent, frames: str, episodes: int, seed: int, workers) -> dict:
+class _Driven:
+    """The laps of an evaluation that have been driven, a line each: an interrupted one goes on."""
+
+    def __init__(self, path: Path, key: str):
+        self.path, self.key = path, key
+        self.outcomes: dict[int, Outcome] = {}
+
+    def read(self, content: str) -> None:
+        """Take over what was driven by the agent of that content, as far as it is whole."""
+        self.content = content
+        lines = self.path.read_text(errors="replace").splitlines() if self.path.exists() else []
+        for line in lines:
+            try:
+                entry = unsealed(json.loads(line))
+                whole = (entry.pop("key"), entry.pop("content")) == (self.key, content)
+            except (ValueError, KeyError, RecursionError):
+                continue
+            if whole:
+                self.outcomes[entry["seed"]] = Outcome(**entry)
+
+    def add(self, outcomes: Sequence[Outcome]) -> None:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with self.path.open("a") as file:
+            for outcome in outcomes:
+                entry = {**asdict(outcome), "key": self.key, "content": self.content}
+                file.write(json.dumps(sealed(entry)) + "\n")
+                self.outcomes[outcome.seed] = outcome
+
+
+def _laps(
+    ws: Workspace,
+    agent: Agent,
+    frames: str,
+    episodes: int,
+    seed: int,
+    workers,
+    driven: _Driven | None = None,
+) -> dict:
     seeds = config.track_seeds(config.TEST_SEEDS, episodes, seed)
-    with (
-        crew(workers) as hands,
-        tqdm(total=episodes, unit="episode", desc=f"{agent.label} on {frames} frames") as bar,
-    ):
-        # Tasks of half a batch keep the bar moving; the pace is the slow renderer's anyway.
-        tasks = 1 if frames == "fast" else -(-episodes // (ws.profile.evolution.lanes // 2))
-        outcomes = hands.drive(
-            Track.of(ws, agent.memory, frames=frames),
-            search.load(ws, agent).weights[None],
-            [Job(0, s) for s in seeds],
-            tasks=max(tasks, hands.size),
-            progress=bar.update,
-        )
+    place, controller = Track.of(ws, agent.memory, frames=frames), search.load(ws, agent)
+    known: dict[int, Outcome] = {}
+    if driven:
+        driven.read("-".join((controller.manifest["content"], *place.contents)))
+        known = driven.outcomes
+    missing = [s for s in seeds if s not in known]
+    with tqdm(
+        total=episodes,
+        initial=episodes - len(missing),
+        unit="episode",
+        desc=f"{agent.label} on {frames} frames",
+    ) as bar:
+
+        def keep(done: list[Outcome]) -> None:
+            known.update((o.seed, o) for o in done)
+            if driven:
+                driven.add(done)
+            bar.update(len(done))
+
+        if missing:
+            with crew(workers) as hands:
+                # Tasks of half a batch keep the bar moving, and little is lost by a kill.
+                tasks = -(-len(missing) // (ws.profile.evolution.lanes // 2))
+                hands.drive(
+                    place,
+                    controller.weights[None],
+                    [Job(0, s) for s in missing],
+                    tasks=max(tasks if frames == "reference" else 1, hands.size),
+                    progress=keep,
+                )
+    outcomes = [known[s] for s in seeds]
     returns = np.array([o.episode_return for o in outcomes])
     interval = statistics.mean_of_laps(returns)
     return {

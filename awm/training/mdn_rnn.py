@@ -1,17 +1,16 @@
 """Training M: the likelihood of the next z, with the reward's and the end's errors."""
 
 import os
-import sys
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
+from contextlib import redirect_stderr
 from dataclasses import replace
-from multiprocessing import get_context
 
 import numpy as np
 import torch
 from tqdm.auto import tqdm
 
-from awm import stages
+from awm import processes, stages
 from awm.config import Profile
 from awm.data.latents import encode_latents
 from awm.data.rollouts import open_rollouts
@@ -94,27 +93,19 @@ def train_all(ws: Workspace, memories: Sequence[Memory], workers: int | None = N
     encode_latents(ws, vae.load(ws))  # once, with all cores
     size = min(workers or os.cpu_count() or 1, len(missing))
     with (
-        ProcessPoolExecutor(size, get_context("spawn"), _begin_worker) as pool,
+        processes.pool(size) as pool,
         tqdm(total=len(missing), unit="M", desc="Ms, side by side") as bar,
     ):
-        jobs = [pool.submit(_train_one, ws, memory) for memory in missing]
-        try:
-            for job in as_completed(jobs):
-                job.result()
-                bar.update()
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+        for job in as_completed([pool.submit(_train_alone, ws, memory) for memory in missing]):
+            job.result()
+            bar.update()
 
 
-def _begin_worker() -> None:
+def _train_alone(ws: Workspace, memory: Memory) -> None:
     torch.set_num_threads(1)
     # The bars of several trainings would write over each other.
-    sys.stderr = open(os.devnull, "w")  # noqa: SIM115, for as long as the process lasts
-
-
-def _train_one(ws: Workspace, memory: Memory) -> None:
-    train(ws, memory)
+    with open(os.devnull, "w") as nowhere, redirect_stderr(nowhere):
+        train(ws, memory)
 
 
 def _train(ws: Workspace, stage: Stage, memory: Memory) -> MDNRNN:

@@ -7,15 +7,14 @@ runs other code refuses.
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Executor, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Executor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
-from multiprocessing import get_context
 from typing import ClassVar
 
 import numpy as np
 
-from awm import stages, store
+from awm import processes, stages, store
 from awm.errors import AwmError
 from awm.ids import Memory
 from awm.racing import MAX_EPISODE_STEPS
@@ -178,7 +177,7 @@ class Crew:
         jobs: Sequence[Job],
         steering_noise: float = 0.0,
         tasks: int | None = None,
-        progress: Callable[[int], object] = lambda episodes: None,
+        progress: Callable[[list[Outcome]], object] = lambda done: None,
     ) -> list[Outcome]:
         """Drive jobs; outcomes in the order of the jobs.
 
@@ -186,7 +185,7 @@ class Crew:
             layers: C's weights `[candidates, 3, inputs + 1]`, float32.
             tasks: into how many tasks to split them; by default one a worker, which keeps lanes
                 full longest.
-            progress: called with the number of episodes whenever a task is done.
+            progress: called with its outcomes whenever a task is done.
         """
         tasks = tasks or self.size
         parts = [part for part in (jobs[i::tasks] for i in range(tasks)) if part]
@@ -196,7 +195,9 @@ class Crew:
 
         pending, outcomes = {submit(part): part for part in parts}, {}
         while pending:
-            for future in wait(pending, return_when=FIRST_COMPLETED).done:
+            over = wait(pending, return_when=FIRST_COMPLETED).done
+            # What has been driven is told before what has failed.
+            for future in sorted(over, key=lambda each: each.exception() is not None):
                 part = pending.pop(future)
                 try:
                     done = future.result()
@@ -204,7 +205,7 @@ class Crew:
                     pending[submit(part, place.models())] = part
                     continue
                 outcomes |= {(o.candidate, o.seed): o for o in done}
-                progress(len(done))
+                progress(done)
         return [outcomes[job.candidate, job.seed] for job in jobs]
 
 
@@ -234,13 +235,8 @@ def crew(
             yield Crew(executor, workers or threads)
     else:
         size = workers or os.cpu_count() or 1
-        # Spawned, not forked: a fork of a process in which torch has started its threads can hang.
-        with ProcessPoolExecutor(size, mp_context=get_context("spawn")) as pool:
-            try:
-                yield Crew(pool, size)
-            except BaseException:
-                pool.shutdown(wait=False, cancel_futures=True)
-                raise
+        with processes.pool(size) as pool:
+            yield Crew(pool, size)
 
 
 @contextmanager

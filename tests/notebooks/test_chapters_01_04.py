@@ -11,8 +11,7 @@ import nbformat
 import pytest
 import torch
 
-from awm import figures, store
-from awm.data import rollouts
+from awm import figures, processes, store
 from awm.store import Workspace
 
 #: Of each chapter the figures it draws, the tags of the cells that the report quotes, and the
@@ -73,8 +72,7 @@ def to_try(name):
 def run(smoke_copy, monkeypatch):
     """Runs a chapter's cells on the smoke profile; returns their names and a way to run more."""
     # Threads of this process for the workers: they start at once.
-    pool = lambda workers, mp_context: ThreadPoolExecutor(1)  # noqa: E731
-    monkeypatch.setattr(rollouts, "ProcessPoolExecutor", pool)
+    monkeypatch.setattr(processes, "pool", lambda workers=None: ThreadPoolExecutor(1))
 
     def run(name):
         names = {}

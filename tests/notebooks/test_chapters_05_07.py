@@ -12,11 +12,12 @@ import pytest
 import torch
 from test_chapters_01_04 import read, to_try
 
+from awm import processes
 from awm.models import controller
 from awm.models.mdn_rnn import Prediction
 from awm.store import Workspace
 from awm.study import statistics
-from awm.worlds import crew, lanes
+from awm.worlds import lanes
 
 #: Of each chapter the last cell that builds something by hand, the tags of its cells, among which
 #: the report quotes some, the figures it draws, and the profiles of one's own that it proposes.
@@ -61,8 +62,7 @@ CHAPTERS = {
 @pytest.fixture
 def build(smoke_copy, monkeypatch):
     """Runs what a chapter builds by hand; returns its names."""
-    pool = lambda workers, mp_context: ThreadPoolExecutor(1)  # noqa: E731
-    monkeypatch.setattr(crew, "ProcessPoolExecutor", pool)
+    monkeypatch.setattr(processes, "pool", lambda workers=None: ThreadPoolExecutor(1))
 
     def build(name):
         last, names = CHAPTERS[name][0], {}

@@ -4,12 +4,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from awm.data import rollouts
-from awm.worlds import crew
+from awm import processes
 
 
 @pytest.fixture
 def threads(monkeypatch, short_laps):
     """In the place of processes; so that short laps reach them."""
-    for module in (crew, rollouts):
-        monkeypatch.setattr(module, "ProcessPoolExecutor", lambda *_, **__: ThreadPoolExecutor(1))
+    monkeypatch.setattr(processes, "pool", lambda workers=None: ThreadPoolExecutor(1))

@@ -11,7 +11,17 @@ from awm.errors import AwmError
 from awm.ids import PLAIN, Agent, Memory
 from awm.study import evaluation as laps
 from awm.study import statistics, verdicts
-from awm.study.evaluation import compare, compare_agents, evaluate, evaluations, recheck, table
+from awm.study.evaluation import (
+    _Driven,
+    compare,
+    compare_agents,
+    evaluate,
+    evaluations,
+    recheck,
+    table,
+)
+from awm.worlds import crew
+from awm.worlds.lanes import Outcome
 
 TRACK = Agent()
 
@@ -165,3 +175,44 @@ def test_what_says_nothing_is_not_compared(ws):
     one = searches(ws, "V", [1], tracks)
     assert compare(one, searches(ws, "plain", [1, 2], tracks)) is None, "a single search"
     assert compare([], searches(ws, "plain", [1, 2], tracks)) is None
+
+
+def test_an_interrupted_evaluation_goes_on(smoke_copy, threads, monkeypatch):
+    whole = evaluate(smoke_copy, TRACK, "reference", episodes=6)
+    (path,) = (smoke_copy.own / "evaluations/other").glob("*.json")
+    path.unlink()
+    original, driven = crew.drive, []
+
+    def drive(world, layers, jobs, noise):
+        if len(driven) >= 2:
+            raise KeyboardInterrupt
+        driven.extend(job.seed for job in jobs)
+        return original(world, layers, jobs, noise)
+
+    monkeypatch.setattr(crew, "drive", drive)
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(smoke_copy, TRACK, "reference", episodes=6)
+    first = list(driven)
+    assert 0 < len(first) < 6 and not path.exists()
+    checkpoint = path.with_suffix(".driven.jsonl")
+    lines = checkpoint.read_text().splitlines(keepends=True)
+    checkpoint.write_text("".join(lines[:-1]) + lines[-1].replace("0", "1", 1))  # one is damaged
+    driven.clear()
+    monkeypatch.setattr(
+        crew, "drive", lambda *a: driven.extend(j.seed for j in a[2]) or original(*a)
+    )
+    again = evaluate(smoke_copy, TRACK, "reference", episodes=6)
+    assert sorted(driven + first[:-1]) == again["seeds"], "what was driven is not driven again"
+    assert again["returns"] == whole["returns"] and not checkpoint.exists()
+
+
+def test_laps_of_another_agent_do_not_count(smoke_copy, threads):
+    evaluate(smoke_copy, TRACK)
+    key = stages.evaluation(smoke_copy.profile, TRACK, "fast", 2, 0).key
+    driven = _Driven(smoke_copy.own / "laps.jsonl", key)
+    driven.read("one")
+    driven.add([Outcome(0, 7, 900.0, 800, 1.0, True)])
+    for other, content, known in ((key, "one", [7]), (key, "another", []), ("key", "one", [])):
+        again = _Driven(driven.path, other)
+        again.read(content)
+        assert list(again.outcomes) == known
