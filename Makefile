@@ -53,7 +53,7 @@ lab: $(VENV)/.core
 	$(BIN)/jupyter lab --notebook-dir=notebooks
 
 app: $(VENV)/.app
-	$(BIN)/voila app/inspector.ipynb
+	$(BIN)/voila app/inspector.ipynb --Voila.auto_token=True
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check .

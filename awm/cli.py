@@ -38,6 +38,7 @@ Cluster = Annotated[
 Kind = Annotated[
     str, typer.Option(help="plain, untrained, wide, feature, spatial, even or temporal.")
 ]
+Device = Annotated[str, typer.Option(help="cpu, cuda, mps, or auto: the fastest there is.")]
 Seed = Annotated[int, typer.Option(min=0)]
 Who = Annotated[
     str,
@@ -114,11 +115,11 @@ def collect(profile: Profile = None, workers: Workers = None) -> None:
 
 
 @train.command("vae")
-def train_vae(profile: Profile = None) -> None:
+def train_vae(profile: Profile = None, device: Device = "cpu") -> None:
     """Train V on the rollouts."""
     from awm.training import vae
 
-    vae.train(_open(profile))
+    vae.train(_open(profile), device)
 
 
 @train.command("mdn-rnn")
@@ -129,6 +130,7 @@ def train_mdn_rnn(
         bool, typer.Option("--all", help="All that the study needs, as many at once as cores.")
     ] = False,
     profile: Profile = None,
+    device: Device = "cpu",
 ) -> None:
     """Train M on V's view of the rollouts."""
     from awm.training import mdn_rnn
@@ -137,7 +139,7 @@ def train_mdn_rnn(
     if every:
         mdn_rnn.train_all(ws, ws.profile.memories)
     else:
-        mdn_rnn.train(ws, Memory(kind, seed))
+        mdn_rnn.train(ws, Memory(kind, seed), device)
 
 
 @train.command("feature-map")

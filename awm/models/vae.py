@@ -187,7 +187,8 @@ def to_frames(x: Tensor) -> np.ndarray:
 
 def sample(mu: Tensor, logvar: Tensor, generator: torch.Generator | None = None) -> Tensor:
     """z ~ N(mu, exp(logvar)): mu + sigma · eps."""
-    noise = torch.empty_like(mu).normal_(generator=generator)
+    # Drawn where the generator is: the same noise on every device.
+    noise = torch.empty(mu.shape).normal_(generator=generator).to(mu.device)
     return mu + torch.exp(0.5 * logvar) * noise
 
 

@@ -8,7 +8,7 @@ import io
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass, replace
 from hashlib import sha256
 
 import torch
@@ -51,8 +51,44 @@ class Recipe:
     checkpoint_every: int = 250
 
 
-def fit(ws: Workspace, stage: Stage, module: nn.Module, recipe: Recipe, name: str) -> dict:
+def device_of(name: str) -> torch.device:
+    """The device of that name: `cpu`, `cuda`, `mps`, or `auto`, the fastest that is there.
+
+    Raises:
+        AwmError: if it is not there.
+    """
+    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if name == "auto":
+        return torch.device(next((each for each, found in there.items() if found), "cpu"))
+    if name != "cpu" and not there.get(name):
+        raise AwmError(f"There is no device {name!r} here. Choose auto or cpu.")
+    return torch.device(name)
+
+
+def to_device(batch, device: torch.device):
+    """A batch on a device: tensors, in tuples or dataclasses. Generators stay where they are."""
+    if isinstance(batch, Tensor):
+        return batch.to(device)
+    if isinstance(batch, tuple):
+        return tuple(to_device(each, device) for each in batch)
+    if is_dataclass(batch) and not isinstance(batch, type):
+        values = {f.name: to_device(getattr(batch, f.name), device) for f in fields(batch)}
+        return replace(batch, **values)
+    return batch
+
+
+def fit(
+    ws: Workspace,
+    stage: Stage,
+    module: nn.Module,
+    recipe: Recipe,
+    name: str,
+    device: str = "cpu",
+) -> dict:
     """Train a module, going on if it was interrupted; it ends with its best weights.
+
+    Where it is trained is no part of the result: a checkpoint loads on every device, and the module
+    comes back to the processor. (Rounding differs between devices, and so do the weights.)
 
     Returns:
         `history` (an entry every 10 updates: `update`, `seconds`, the averages of `losses` as
@@ -62,6 +98,8 @@ def fit(ws: Workspace, stage: Stage, module: nn.Module, recipe: Recipe, name: st
     Raises:
         AwmError: if the checkpoint is damaged or of another run, or the training diverges.
     """
+    where = device_of(device)
+    module.to(where)
     store.commit()  # remembered now: a checkout may change while a run goes on
     trained = [p for p in module.parameters() if p.requires_grad]
     optimizer = torch.optim.Adam(trained, lr=recipe.learning_rate, fused=True)
@@ -79,7 +117,7 @@ def fit(ws: Workspace, stage: Stage, module: nn.Module, recipe: Recipe, name: st
     bar = tqdm(total=recipe.updates, initial=update, unit="update", desc=name)
     while update < recipe.updates:
         module.train()
-        terms = recipe.losses(recipe.batch(update))
+        terms = recipe.losses(to_device(recipe.batch(update), where))
         if not math.isfinite(terms["loss"].item()):
             raise AwmError(
                 f"The training of {name} has diverged: its loss at update {update + 1} is not a "
@@ -121,7 +159,7 @@ def fit(ws: Workspace, stage: Stage, module: nn.Module, recipe: Recipe, name: st
     bar.close()
     if state["best"] is not None:
         module.load_state_dict(state["best"])
-    module.eval()
+    module.to("cpu").eval()
     return {"history": history, "wall_time_s": state["seconds"]}
 
 
@@ -143,7 +181,7 @@ def _resume(ws: Workspace, path, stage: Stage, parts: dict) -> dict:
         content, digest = whole[:-_DIGEST], whole[-_DIGEST:]
         if sha256(content).digest() != digest:
             raise AwmError(f"{path} is damaged. {remedy}")
-        state = torch.load(io.BytesIO(content), weights_only=True)
+        state = torch.load(io.BytesIO(content), weights_only=True, map_location="cpu")
         if differs := ws.differences(state.pop("record"), stage):
             raise AwmError(f"{path} is of another run, {differs}. {remedy}")
         for key, part in parts.items():

@@ -66,16 +66,19 @@ def sequences(ws: Workspace, memory: Memory = PLAIN) -> SequenceData:
     return SequenceData(ws.profile.mdn_rnn, rollouts, latents)
 
 
-def train(ws: Workspace, memory: Memory = PLAIN) -> MDNRNN:
+def train(ws: Workspace, memory: Memory = PLAIN, device: str = "cpu") -> MDNRNN:
     """Train M on the latents; returns at once if trained, goes on if interrupted.
 
     Of an untrained M the head alone is trained: its LSTM keeps its random weights. In a round of
     iterative training M begins with the weights of the round before. The weights of the best
     validation likelihood are kept.
+
+    Args:
+        device: as for `awm.training.loop.device_of`.
     """
     stage = stages.mdn_rnn(ws.profile, memory)
     with ws.making(stage) as made:
-        return load(ws, memory) if made else _train(ws, stage, memory)
+        return load(ws, memory) if made else _train(ws, stage, memory, device)
 
 
 def train_all(ws: Workspace, memories: Sequence[Memory], workers: int | None = None) -> None:
@@ -108,7 +111,7 @@ def _train_alone(ws: Workspace, memory: Memory) -> None:
         train(ws, memory)
 
 
-def _train(ws: Workspace, stage: Stage, memory: Memory) -> MDNRNN:
+def _train(ws: Workspace, stage: Stage, memory: Memory, device: str) -> MDNRNN:
     config = ws.profile.mdn_rnn
     data = sequences(ws, memory)
     m = build(ws.profile, memory)
@@ -142,7 +145,7 @@ def _train(ws: Workspace, stage: Stage, memory: Memory) -> MDNRNN:
         validate_every=40,
         checkpoint_every=200,
     )
-    facts = fit(ws, stage, m, recipe, f"M {memory}")
+    facts = fit(ws, stage, m, recipe, f"M {memory}", device)
     test = validate(m, data, "test")
     # V's unused latents are pure noise: their entropy is most of the likelihood, and tells nothing.
     used = vae.load(ws).informative

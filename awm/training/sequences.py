@@ -12,6 +12,7 @@ from awm.config import MDNRNNConfig
 from awm.data.latents import Latents
 from awm.data.rollouts import Rollouts
 from awm.models.mdn_rnn import ACTION_SIZE, MDNRNN
+from awm.training.loop import to_device
 
 #: Steps within which an end is expected and found.
 END_SPAN = 16
@@ -138,8 +139,9 @@ def validate(model: MDNRNN, data: SequenceData, split: str = "validation") -> di
     `done` nats, and of the `ends` what `found_ends` counts.
     """
     sums, rewards = None, []
+    where = model.head.weight.device
     for batch in data.held_out(split, model.needs_map):
-        terms = losses(model, batch)
+        terms = losses(model, to_device(batch, where))
         sums = terms if sums is None else {name: sums[name] + terms[name] for name in sums}
         rewards.append(batch.reward[batch.mask > 0])
     steps = float(sums["steps"])

@@ -25,18 +25,21 @@ def load(ws: Workspace) -> VAE:
     return vae
 
 
-def train(ws: Workspace) -> VAE:
+def train(ws: Workspace, device: str = "cpu") -> VAE:
     """Train V on the rollouts; returns at once if it is trained, goes on if interrupted.
 
     The weights of the best validation loss are kept. The manifest has the `test` losses and
     `kl_per_latent`, which tells the latents that carry information.
+
+    Args:
+        device: as for `awm.training.loop.device_of`.
     """
     stage = stages.vae(ws.profile)
     with ws.making(stage) as made:
-        return load(ws) if made else _train(ws, stage)
+        return load(ws) if made else _train(ws, stage, device)
 
 
-def _train(ws: Workspace, stage: Stage) -> VAE:
+def _train(ws: Workspace, stage: Stage, device: str) -> VAE:
     config, seed = ws.profile.vae, ws.profile.seed
     rollouts = open_rollouts(ws)
     held_out = held_out_frames(rollouts, "validation")
@@ -54,7 +57,7 @@ def _train(ws: Workspace, stage: Stage) -> VAE:
         losses=lambda pair: losses(vae, pair[0], config.free_nats, pair[1]),
         validate=lambda: validate(vae, held_out, config.free_nats),
     )
-    facts = fit(ws, stage, vae, recipe, "V")
+    facts = fit(ws, stage, vae, recipe, "V", device)
     finish(
         ws,
         stage,
@@ -72,7 +75,8 @@ def validate(vae: VAE, frames: np.ndarray, free_nats: float, seed: int = 0) -> d
     vae.eval()
     generator = torch.Generator().manual_seed(seed)
     parts = np.array_split(frames, max(1, len(frames) // 128))
-    found = [losses(vae, to_input(part), free_nats, generator) for part in parts]
+    where = vae.expand.weight.device
+    found = [losses(vae, to_input(part).to(where), free_nats, generator) for part in parts]
     return {
         key: sum(
             float(terms[key]) * len(part) for terms, part in zip(found, parts, strict=True)

@@ -1,6 +1,6 @@
 """The one training loop: what it minimises and keeps, and that it can be interrupted anywhere."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import pytest
 import torch
@@ -8,7 +8,7 @@ from torch import nn
 
 from awm.errors import AwmError
 from awm.store import Stage, Workspace
-from awm.training.loop import Recipe, finish, fit
+from awm.training.loop import Recipe, device_of, finish, fit, to_device
 
 SOURCE = Stage("source.safetensors", {})
 STAGE = Stage("line.safetensors", {"updates": 60}, {"source": SOURCE})
@@ -208,3 +208,24 @@ def test_weights_that_are_not_finite_are_never_kept(ws):
     with pytest.raises(AwmError, match="at update 21"):
         fit(ws, STAGE, module, recipe(module, losses=losses, validate=None), "the line")
     assert not checkpoint(ws).exists()
+
+
+def test_a_device_is_named_or_found(ws, monkeypatch):
+    assert device_of("auto").type == device_of("cpu").type == "cpu"
+    for name in ("cuda", "mps", "abacus"):
+        with pytest.raises(AwmError, match=f"no device '{name}'.*auto or cpu"):
+            device_of(name)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert device_of("auto").type == device_of("cuda").type == "cuda"
+
+
+def test_batches_go_where_the_module_is(ws):
+    @dataclass
+    class Pair:
+        x: torch.Tensor
+        none: None = None
+
+    generator = torch.Generator()
+    moved = to_device((torch.zeros(2), Pair(torch.ones(1)), generator), torch.device("meta"))
+    assert moved[0].device.type == moved[1].x.device.type == "meta"
+    assert moved[1].none is None and moved[2] is generator
