@@ -32,7 +32,7 @@ Cluster = Annotated[
     Optional[str],  # noqa: UP045
     typer.Option(
         metavar="ADDRESS",
-        help="Drive on this Dask scheduler's cluster; its workers need the same workspace.",
+        help="Drive on this Dask scheduler's cluster; its workers need this package, and no files.",
     ),
 ]
 Kind = Annotated[

@@ -1,8 +1,9 @@
 """Closed-loop steps a second with the paper's sizes: simulator, V, M and C.
 
-Ours (lanes in lockstep, one worker a core) for every M, against the loop that most
-re-implementations have: one Gymnasium environment, frames resized, batches of one. Then plain M
-over lanes and workers, and where the time of a step goes.
+Ours (lanes in lockstep, one worker a core) for every M, with V's encoder of the second edition and,
+for plain M, with the paper's; against the loop that most re-implementations have: one Gymnasium
+environment, frames resized, the paper's encoder, batches of one. Then plain M over lanes and
+workers, and where the time of a step goes.
 
     python benchmarks/closed_loop.py
 """
@@ -21,7 +22,7 @@ from awm import stages
 from awm.ids import ATTENTIONS, PLAIN, Memory
 from awm.models.controller import act
 from awm.models.vae import VAE, to_input
-from awm.racing import physics, raster
+from awm.racing import fleet
 from awm.racing.reference import ReferenceCarRacing
 from awm.store import Workspace
 from awm.training import mdn_rnn, vae
@@ -39,7 +40,7 @@ CANDIDATES = 64
 def prepare(ws: Workspace) -> np.ndarray:
     """Untrained V and Ms in a workspace, and layers that keep on driving."""
     torch.manual_seed(0)
-    ws.save(stages.vae(ws.profile), VAE().state_dict())
+    ws.save(stages.vae(ws.profile), vae.build(ws.profile).state_dict())
     for memory in MEMORIES:
         ws.save(stages.mdn_rnn(ws.profile, memory), mdn_rnn.build(ws.profile, memory).state_dict())
     rng = np.random.default_rng(0)
@@ -87,8 +88,7 @@ def where_time_goes(ws: Workspace, layers: np.ndarray, memory: Memory) -> dict[s
         timed(VAE, "encode", spent, "V: encode"),
         timed(Perception, "advance", spent, "M: step"),
         timed(driving, "act", spent, "C: act"),
-        timed(raster, "draw", spent, "simulator: draw"),
-        timed(physics, "step", spent, "simulator: physics"),
+        timed(fleet, "_step", spent, "simulator"),
     ):
         started = time.perf_counter()
         steps = sum(o.length for o in driving.drive(world, layers, jobs))
@@ -123,10 +123,12 @@ def with_lanes(ws: Workspace, lanes: int) -> Workspace:
 def main() -> None:
     alone = "one environment, batches of one"
     with tempfile.TemporaryDirectory(prefix="awm-benchmark-") as folder, crew() as hands:
-        ws = Workspace.open("paper", folder)
+        ws, papers = (Workspace.open(name, folder) for name in ("second", "paper"))
         layers = prepare(ws)
+        prepare(papers)
         contenders = {memory.label: ours(hands, ws, layers, memory) for memory in MEMORIES}
-        contenders[alone] = naive(ws, layers)
+        contenders["plain M, the paper's encoder"] = ours(hands, papers, layers)
+        contenders[alone] = naive(papers, layers)
         found = rates(contenders, rounds=3)
         peers = table("Closed loop, all cores", "steps/s", found, alone)
         sweep = {

@@ -161,8 +161,17 @@ def _laps(
 
 
 def evaluations(ws: Workspace) -> dict[str, dict]:
-    """All of the study's own evaluations that lie there, by file: agents in their usual order."""
-    found = {name: read_json(ws.find(name)) for name in ws.names("evaluations/*.json")}
+    """The study's own evaluations of the agents that lie there, by file, in the usual order.
+
+    Those of agents that have been replaced since, or are of another V or M, are left out.
+    """
+    found = {}
+    for name in ws.names("evaluations/*.json"):
+        each = read_json(ws.find(name))
+        agent, first = Agent.parse(each["agent"]), each["seeds"][0] - config.TEST_SEEDS
+        stage = stages.evaluation(ws.profile, agent, each["frames"], each["episodes"], first)
+        if not ws.differences(each, stage):
+            found[name] = each
 
     def place(item):
         agent = Agent.parse(item[1]["agent"])

@@ -48,9 +48,12 @@ def predicts(gains: Mapping[str, Estimate]) -> str:
         (1, "attention to {} hurts"),
         (0, "of attention to {} nothing is proven"),
     ):
-        kinds = [_LOOKS_AT[kind] for kind, gain in gains.items() if gain.sign == sign]
+        chosen = {kind: gain for kind, gain in gains.items() if kind in _LOOKS_AT}
+        kinds = [_LOOKS_AT[kind] for kind, gain in chosen.items() if gain.sign == sign]
         if kinds:
             said.append(form.format(" and to ".join(kinds)))
+    if even := gains.get("even"):
+        said.append(f"the same map without a choice: {lowers(even)}")
     return "; ".join(said)
 
 

@@ -1,6 +1,5 @@
 """The whole report of a made-up run: complete, self-contained, linked, and honest about gaps."""
 
-import json
 import re
 from html.parser import HTMLParser
 
@@ -16,6 +15,7 @@ from awm.errors import AwmError
 from awm.report import build
 from awm.store import Workspace
 from tests.report.verdicts import unsupported_verdicts, verdicts_of
+from tests.study import records
 
 
 def gap(mean, reach=0.1):
@@ -26,21 +26,17 @@ def write(ws, name, **facts):
     store.write_json(ws.own / name, store.provenance(ws.profile) | {"wall_time_s": 75.4} | facts)
 
 
-def log(ws, agent, entries, **settings):
-    path = ws.own / "agents" / f"{agent}.jsonl"
-    path.parent.mkdir(parents=True, exist_ok=True)
+def log(ws, agent, entries):
     usual = {"steps": 200, "seconds": 3600.0, "validation": None, "mean": -10.0, "real": None}
     lines = [usual | {"generation": n} | entry for n, entry in enumerate(entries)]
-    lines[0] |= {"record": {"cpu_count": 2}, "settings": settings}
-    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    lines[0] |= {"record": {"cpu_count": 2}}
+    records.write(ws, f"agents/{agent}.jsonl", lines)
 
 
 def evaluation(ws, agent, frames, returns):
-    write(
-        ws, f"evaluations/{agent}.{frames}.json", agent=agent, frames=frames, mean=np.mean(returns),
-        episodes=len(returns), returns=returns, seeds=list(range(len(returns))), std=2.9,
-        median=4.5, ci95=[1.0, 8.0], finished=0.5, over_900=0.25,
-    )  # fmt: skip
+    found = records.evaluation(ws, agent, returns, frames)
+    facts = {"std": 2.9, "median": 4.5, "ci95": [1.0, 8.0], "wall_time_s": 75.4}
+    records.write(ws, f"evaluations/{agent}.{frames}.json", found | facts)
 
 
 def notebook(ws, name, *cells):
@@ -83,8 +79,8 @@ def make(ws):
     log(ws, "plain_track", [{}, {"validation": 77.0}])
     for agent in ("plain_track_refined", "spatial_track", "spatial_track_refined"):
         log(ws, agent, [{"validation": 78.0}])
-    log(ws, "plain_dream", [{"validation": 300.0, "real": 200.0}], temperature=1.0)
-    log(ws, "plain_dream-tau0.5", [{"validation": 900.0, "real": 100.0}], temperature=0.5)
+    log(ws, "plain_dream", [{"validation": 300.0, "real": 200.0}])
+    log(ws, "plain_dream-tau0.5", [{"validation": 900.0, "real": 100.0}])
     returns = {"V": 500.0, "untrained": 450.0, "plain": 501.0, "spatial": 600.0, "feature": 400.0}
     for kind, earned in {**returns, "temporal": 502.0}.items():
         for seed in ("", "-1"):

@@ -1,11 +1,11 @@
 """Records as stages would leave them, made by hand."""
 
-import json
 from collections.abc import Sequence
 
 import numpy as np
 
-from awm import stages, store
+from awm import config, stages, store
+from awm.evolution.search import _line
 from awm.ids import Agent
 from awm.store import Workspace
 
@@ -34,18 +34,20 @@ def evaluation(
         returns=list(map(float, returns)),
         lengths=[1000] * len(returns),
         tiles=[0.5] * len(returns),
-        seeds=list(seeds or range(len(returns))),
+        seeds=[config.TEST_SEEDS + n for n in seeds or range(len(returns))],
     )
     write(ws, f"evaluations/{name}.{frames}.json", found)
     return found
 
 
 def write(ws: Workspace, name: str, value) -> None:
-    """A record, or a log of lines, in a profile's folder."""
+    """A record, or the log of a search, in a profile's folder."""
     path = ws.own / name
     path.parent.mkdir(parents=True, exist_ok=True)
     if name.endswith(".jsonl"):
-        path.write_text("".join(json.dumps(entry) + "\n" for entry in value))
+        begun = ws.describe(stages.log(ws.profile, Agent.parse(path.stem)))
+        first = value[0] | {"record": begun | value[0].get("record", {})}
+        path.write_text("".join(map(_line, [first, *value[1:]])))
     else:
         store.write_json(path, value)
 

@@ -94,7 +94,7 @@ def test_attention_is_compared_training_by_training(smoke_copy):
             # Averages over episodes are near those over steps, which the manifests have.
             assert nll == pytest.approx(manifest(ws, Memory(kind, seed))["test"]["nll"], rel=0.05)
     compared = gains(found["nll"])
-    assert list(compared) == ["feature", "spatial", "temporal"]
+    assert list(compared) == ["feature", "spatial", "temporal", "even"]
     retold(ws, "attentions", episodes="as it was recorded")
     assert likelihood.attentions(ws)["episodes"] == "as it was recorded"
     # Another training in the place of one of them: measured anew.
