@@ -7,7 +7,7 @@ runs other code refuses.
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Executor, wait
+from concurrent.futures import FIRST_COMPLETED, CancelledError, Executor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import ClassVar
@@ -197,13 +197,18 @@ class Crew:
         while pending:
             over = wait(pending, return_when=FIRST_COMPLETED).done
             # What has been driven is told before what has failed.
-            for future in sorted(over, key=lambda each: each.exception() is not None):
+            for future in sorted(over, key=lambda each: each.cancelled() or bool(each.exception())):
                 part = pending.pop(future)
                 try:
                     done = future.result()
                 except Lacking:  # a worker without these files: it gets the models, and keeps them
                     pending[submit(part, place.models())] = part
                     continue
+                except CancelledError as error:
+                    raise AwmError(
+                        "The workers are gone: their scheduler has stopped, or dropped this run. "
+                        "What is finished is kept. Start it again, and run the same command."
+                    ) from error
                 outcomes |= {(o.candidate, o.seed): o for o in done}
                 progress(done)
         return [outcomes[job.candidate, job.seed] for job in jobs]

@@ -139,3 +139,15 @@ def test_a_cluster_that_does_not_answer_is_said():
     pytest.importorskip("distributed")
     with pytest.raises(AwmError, match="No Dask scheduler answers"), crew(cluster="nowhere"):
         pass
+
+
+def test_a_cluster_that_goes_away_is_said(smoke):
+    class Gone(Executor):
+        def submit(self, *arguments):
+            future = Future()
+            future.cancel()
+            future.set_running_or_notify_cancel()
+            return future
+
+    with pytest.raises(AwmError, match="workers are gone.*same command"):
+        Crew(Gone(), 1).drive(Track.of(smoke, Memory()), layers(3), JOBS)
