@@ -1,7 +1,13 @@
 """The store: there and fitting, there and not fitting, not there; and nothing half-written."""
 
+import os
 import stat
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from threading import Event
 
 import pytest
 import torch
@@ -255,3 +261,56 @@ def test_settings_are_compared_as_json_keeps_them(ws):
     ws.load(stage)
     with pytest.raises(AwmError, match="shares"):
         ws.load(replace(stage, settings={**stage.settings, "shares": (("a", 0.2),)}))
+
+
+def test_two_runs_make_a_result_once(ws, capsys):
+    begun, go_on, made = Event(), Event(), []
+
+    def compute():
+        made.append(1)
+        begun.set()
+        assert go_on.wait(10)
+        return {"found": 7}
+
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(ws.record, RECORD, compute)
+        assert begun.wait(10)
+        second = pool.submit(ws.record, RECORD, compute)
+        while "Waiting" not in (said := capsys.readouterr().err):
+            time.sleep(0.02)
+        go_on.set()
+        assert first.result() == second.result() and made == [1]
+    assert f"record.json is being made by process {os.getpid()} on " in said, said
+
+
+def test_a_lock_of_a_killed_run_is_free_and_its_leftovers_go(ws, tmp_path):
+    target = ws.own / "deep/result.safetensors"
+    script = tmp_path / "holds.py"
+    script.write_text(
+        "import os, signal, sys\n"
+        "from awm.store import Workspace\n"
+        "ws = Workspace.open('smoke', sys.argv[1])\n"
+        "with ws.lock('deep/result.safetensors'):\n"
+        "    (ws.own / 'deep/.result.safetensors.x.safetensors').write_text('half')\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    subprocess.run([sys.executable, str(script), str(ws.root)], check=False)
+    assert (target.parent / ".result.safetensors.x.safetensors").exists()
+    with ws.lock("deep/result.safetensors"):
+        assert not (target.parent / ".result.safetensors.x.safetensors").exists()
+    assert target.exists()
+
+
+def test_a_record_that_was_changed_is_refused(tmp_path):
+    path = tmp_path / "a.json"
+    store.write_json(path, {"mean": 912.5, "returns": [1.0, 2.0]})
+    whole = path.read_text()
+    for damaged in (whole.replace("912", "952"), whole.replace("checksum", "checkmum"), "[1, 2]"):
+        path.write_text(damaged)
+        with pytest.raises(AwmError, match="is damaged"):
+            store.read_json(path)
+    path.write_text("[" * 100_000)
+    with pytest.raises(AwmError, match="is damaged"):
+        store.read_json(path)
+    path.write_text(whole)
+    assert store.read_json(path) == {"mean": 912.5, "returns": [1.0, 2.0]}
