@@ -1,6 +1,5 @@
 """Rollouts, models and logs out of thin air, for tests that need something to look at."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from zlib import crc32
@@ -11,6 +10,7 @@ import torch
 from awm import stages, store
 from awm.config import Profile
 from awm.data import rollouts as recording
+from awm.evolution.search import _line
 from awm.ids import ATTENTIONS, Agent, Memory
 from awm.models.vae import VAE
 from awm.store import Workspace
@@ -133,11 +133,14 @@ def save_agent(ws: Workspace, agent: Agent, seed: int = 0) -> None:
 
 def log_generation(ws: Workspace, agent: Agent | None = None, over: bool = False) -> None:
     """One more line of a search's log; with `over` the one that ends it."""
-    path = ws.own / f"agents/{agent or Agent()}.jsonl"
+    agent = agent or Agent()
+    path = ws.own / f"agents/{agent}.jsonl"
     path.parent.mkdir(parents=True, exist_ok=True)
     n = len(path.read_text().splitlines()) if path.exists() else 0
     entry = {"generation": n, "steps": 1000 * (n + 1), "seconds": 60.0 * n, "validation": 200.0 + n}
     if not over:
         entry |= {"best": 300.0 + n, "mean": 100.0 + n, "worst": -50.0, "fitness": [100.0 + n]}
+    if n == 0:
+        entry["record"] = ws.describe(stages.log(ws.profile, agent))
     with path.open("a") as file:
-        file.write(json.dumps(entry) + "\n")
+        file.write(_line(entry))

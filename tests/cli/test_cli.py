@@ -106,10 +106,16 @@ def test_models_are_trained_by_kind_and_seed(stage):
     trained = stage("training.mdn_rnn.train")
     for options in ([], ["--kind", "spatial"], ["--kind", "untrained", "--seed", "2"]):
         assert cli.main(["train", "mdn-rnn", "--profile", "smoke", *options]) == 0
-    assert trained == [(ws, PLAIN), (ws, Memory("spatial")), (ws, Memory("untrained", 2))]
-    for name, module in (("vae", "vae"), ("feature-map", "feature_map")):
-        calls = stage(f"training.{module}.train")
-        assert cli.main(["train", name, "--profile", "smoke"]) == 0 and calls == [(ws,)]
+    asked = [PLAIN, Memory("spatial"), Memory("untrained", 2)]
+    assert trained == [(ws, memory, "cpu") for memory in asked]
+    together = stage("training.mdn_rnn.train_all")
+    assert cli.main(["train", "mdn-rnn", "--all", "--profile", "smoke"]) == 0
+    assert together == [(ws, ws.profile.memories)]
+    calls = stage("training.vae.train")
+    assert cli.main(["train", "vae", "--profile", "smoke", "--device", "auto"]) == 0
+    assert calls == [(ws, "auto")]
+    calls = stage("training.feature_map.train")
+    assert cli.main(["train", "feature-map", "--profile", "smoke"]) == 0 and calls == [(ws,)]
 
 
 def test_collect_tells_how_many_episodes_there_are(stage, capsys):
@@ -177,7 +183,7 @@ def test_the_default_profile_is_the_committed_study_or_quick(stage, workspace):
     cli.main(["train", "vae"])
     (workspace / "data/pretrained/paper/agents").mkdir(parents=True)
     cli.main(["train", "vae"])
-    assert [ws.profile.name for (ws,) in calls] == ["quick", "paper"]
+    assert [ws.profile.name for ws, _ in calls] == ["quick", "paper"]
 
 
 def test_a_profile_of_ones_own(stage, workspace, capsys):
@@ -186,7 +192,7 @@ def test_a_profile_of_ones_own(stage, workspace, capsys):
     assert capsys.readouterr().out == f"{workspace / 'data/mine'}\n"
     calls = stage("training.vae.train")
     assert cli.main(["train", "vae", "--profile", "mine"]) == 0
-    (((ws),),) = calls
+    ((ws, _),) = calls
     expected = PRESETS["smoke"].but("mine", mdn_rnn__hidden_size=32, evolution__kinds=("V",))
     assert ws.profile == expected
 

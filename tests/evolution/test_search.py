@@ -307,12 +307,12 @@ def test_a_damaged_log_is_refused_and_kept(damage, smoke_copy, scored):
     path.write_text("\n".join(lines), errors="surrogateescape")
     before = path.read_bytes()
     for use in (lambda: evolve(smoke_copy, TRACK), lambda: log_of(smoke_copy, TRACK)):
-        with pytest.raises(AwmError, match=r"line \d, is damaged. Move the file away"):
+        with pytest.raises(AwmError, match=r"line \d, is damaged \(.*\). Move the file away"):
             use()
     assert path.read_bytes() == before and not scored.calls
 
 
-@pytest.mark.parametrize("last", ["{}", "3", "[]", '{"generation', "\udcff"])
+@pytest.mark.parametrize("last", ['{"generation', "{", "\udcff"])
 def test_a_last_line_that_says_nothing_is_left_out(last, smoke_copy):
     path, whole = path_of(smoke_copy, TRACK), log_of(smoke_copy, TRACK)
     path.write_text(path.read_text() + last, errors="surrogateescape")

@@ -1,6 +1,5 @@
 """awm.figures.gallery: how pictures and their words are saved."""
 
-import json
 from concurrent.futures import ThreadPoolExecutor
 from string import Formatter
 
@@ -13,6 +12,7 @@ from PIL import Image, ImageSequence
 from awm import figures
 from awm.errors import AwmError
 from awm.figures import gallery
+from awm.store import read_json
 
 FRAME = road_frames(1)[0]
 
@@ -33,7 +33,7 @@ def test_save_writes_picture_and_caption(images):
         assert picture.width == 2 * gallery.COLUMN
         assert picture.convert("RGB").getpixel((2, 2)) == (255, 255, 255)
     entry = {"file": "loop.png", "caption": "A loop of 2.", "alt": "Two."}
-    assert json.loads((images / "captions.json").read_text()) == {"loop": entry}
+    assert read_json(images / "captions.json") == {"loop": entry}
     figures.save_image(images, FRAME, "frame", caption="One.")
     assert figures.captions(images)["frame"]["alt"] == "One."
 

@@ -253,7 +253,7 @@ def test_without_any_run_the_report_says_what_is_missing(workspace):
         "notebook 01 (rollouts.json)",
         "notebook 02 (vae.json)",
         "notebook 03 (mdn_rnn/plain.json",
-        "notebook 04 (mdn_rnn/feature.json, mdn_rnn/spatial.json",
+        "notebook 04 (mdn_rnn/even.json, mdn_rnn/feature.json",
         "notebook 05 (agents/plain_track.jsonl)",
         "notebook 07 (evaluations/",
     ):

@@ -1,7 +1,5 @@
 """The story's rule: values with their origin, and what was not recorded is left out and named."""
 
-import json
-
 import numpy as np
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook
@@ -124,7 +122,7 @@ def test_nothing_that_was_recorded_becomes_markup(ws):
     (ws.images).mkdir(parents=True)
     Image.fromarray(np.zeros((2, 2, 3), np.uint8)).save(ws.images / "a.png")
     captions = {"a": {"caption": HOSTILE, "alt": f'{HOSTILE}" onload="x'}}
-    (ws.images / "captions.json").write_text(json.dumps(captions))
+    store.write_json(ws.images / "captions.json", captions)
     html = told(
         ws,
         'Says {{ vae.who }}. {{ v }} {{ s }}\n\n{{ figure("a") }}\n\n'
@@ -141,7 +139,7 @@ def test_figures_have_captions_and_alternative_texts_or_say_who_draws_them(ws):
     for name in ("MDP", "routes"):
         Image.fromarray(np.zeros((2, 2, 3), np.uint8)).save(ws.images / f"{name}.png")
     words = {"MDP": {"caption": "The loop of $s_t$.", "alt": 'Two "boxes" and <arrows>'}}
-    (ws.images / "captions.json").write_text(json.dumps(words))
+    store.write_json(ws.images / "captions.json", words)
     html = told(ws, 'See @fig-vae_kl.\n\n{{ figure("MDP", "routes") }}\n\n{{ figure("vae_kl") }}\n')
     assert "<strong>Figure 1.</strong> The loop of <math" in html
     assert 'alt="Two &quot;boxes&quot; and &lt;arrows&gt;"' in html

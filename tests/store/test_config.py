@@ -115,10 +115,13 @@ def test_a_preset_cannot_be_another(workspace):
 def test_damaged_profiles_are_refused(workspace):
     here = Workspace.open(SMOKE.but("mine", seed=1))
     values = dataclasses.asdict(here.profile)
-    for wrong in ({**values, "extra": 1}, {"name": "mine"}, [], {**values, "seed": "one"}):
+    for wrong in ({**values, "extra": 1}, {"name": "mine"}, {}, {**values, "seed": "one"}):
         write_json(here.own / "profile.json", wrong)
         with pytest.raises(AwmError):
             Workspace.open("mine")
+    (here.own / "profile.json").write_text("[]")
+    with pytest.raises(AwmError, match="damaged"):
+        Workspace.open("mine")
     write_json(here.own / "profile.json", {**values, "name": "yours"})  # a folder was renamed
     with pytest.raises(AwmError, match="profile 'yours'"):
         Workspace.open("mine")

@@ -47,7 +47,7 @@ def test_an_interrupted_training_ends_like_an_uninterrupted_one(part, smoke_copy
     monkeypatch.setattr(loop, "HISTORY_EVERY", 4)
     left = [6]
 
-    def fit(ws, stage, module, recipe, name):
+    def fit(ws, stage, module, recipe, name, *device):
         def brittle(batch):
             if left[0] == 0:
                 raise KeyboardInterrupt

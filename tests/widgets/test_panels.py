@@ -7,6 +7,7 @@ import synthetic
 from shown import VIEW
 
 from awm import figures, widgets
+from awm.config import PRESETS
 from awm.evolution import search
 from awm.ids import PLAIN, Agent, Memory
 from awm.store import Workspace
@@ -167,5 +168,5 @@ class TestInspector:
     def test_a_profile_of_ones_own_can_be_chosen(self, workspace):
         smoke = Workspace.open("smoke", workspace)
         mine = Workspace.open(smoke.profile.but("mine", mdn_rnn__hidden_size=8), workspace)
-        assert widgets.inspector(smoke).profile.options == ("smoke", "quick", "paper", "mine")
+        assert widgets.inspector(smoke).profile.options == (*PRESETS, "mine")
         assert "awm collect --profile mine" in widgets.inspector(mine).shown.message

@@ -99,7 +99,7 @@ def test_patience_ends_an_episode_without_a_new_tile(smoke, monkeypatch):
 class Shuttle:
     """A world that ends every episode after as many steps as its seed, a reward of 1 each."""
 
-    lanes, attention = 3, None
+    lanes, steps, attention = 3, 1000, None
 
     def __init__(self):
         self.tiles = np.zeros(3, int)
