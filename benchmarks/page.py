@@ -20,12 +20,16 @@ WORDS = {
     "rewards of the first two are Gymnasium's, bit for bit, and their frames agree to within a "
     "level of 255. EnvPool's pixels and tracks are others.",
     "closed_loop": "Frames go through V, M and C and back to the simulator, at the paper's sizes. "
-    "The last row is what most re-implementations do: Gymnasium's environment, a resize, and "
-    "batches of one. Episodes here are short, so that resets and the last, unfilled batches count.",
+    "V's encoder is that of the second edition, but for the row that names the paper's. "
+    "The last row is what most re-implementations do: Gymnasium's environment, a resize, the "
+    "paper's encoder, and batches of one. Episodes here are short, so that resets and the last, "
+    "unfilled batches count.",
     "dreaming": "M in the simulator's place: an LSTM step, the mixture's sample, reward, end, and "
     "C. An M with spatial attention looks at V's map, which a small head guesses from z; “frames”: "
     "each step decodes and encodes a frame instead.",
-    "training": "Forward, backward and Adam on random data of the paper's sizes.",
+    "training": "Forward, backward and Adam on random data of the paper's sizes. The decoder, the "
+    "same in all rows, is most of V's cost. Two trainings of M side by side, with one thread each, "
+    "are faster than one with two.",
     "collection": "Driving, drawing, compressing and writing. Ten times the episodes need no more "
     "memory; the start of the workers weighs on the shorter run.",
 }
@@ -76,11 +80,11 @@ def step_costs(parts: dict) -> figures.theme.Canvas:
     fig = figures.figure(2.6)
     axes = fig.subplots()
     names = list(next(iter(parts.values())))
-    hues = dict(zip(names, ("V", "plain", "feature", "spatial", "temporal", None), strict=False))
+    hues = {"V: encode": "V", "M: step": "plain", "C: act": "feature", "simulator": "spatial"}
     left = [0.0] * len(parts)
     for name in names:
         widths = [costs[name] for costs in parts.values()]
-        color = model_color(hues[name]) if hues[name] else FAINT
+        color = model_color(hues[name]) if name in hues else FAINT
         labels = [Memory(kind).label for kind in parts]
         axes.barh(labels, widths, left=left, label=name, color=color)
         left = [a + b for a, b in zip(left, widths, strict=True)]
