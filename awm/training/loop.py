@@ -22,6 +22,10 @@ from awm.store import Stage, Workspace
 #: The history has an entry for so many updates, with averages over them.
 HISTORY_EVERY = 10
 
+#: Seconds that an update, with its validation, can take. What is longer was a pause: the machine
+#: slept, or the process was stopped.
+LONGEST = 60.0
+
 #: Bytes of the SHA-256 at a checkpoint's end.
 _DIGEST = 32
 
@@ -113,7 +117,7 @@ def fit(
         state = _resume(ws, path, stage, parts)
     history = state["history"]
     update = history[-1]["update"] if history else 0
-    started, before, recent = time.perf_counter(), state["seconds"], []
+    now, spent, recent = time.perf_counter(), state["seconds"], []
     bar = tqdm(total=recipe.updates, initial=update, unit="update", desc=name)
     while update < recipe.updates:
         module.train()
@@ -131,12 +135,14 @@ def fit(
         optimizer.step()
         schedule.step()
         update += 1
+        before, now = now, time.perf_counter()
+        spent += min(now - before, LONGEST)
         recent.append({key: value.item() for key, value in terms.items()})
         bar.update()
         last = update == recipe.updates
         if update % HISTORY_EVERY and not last:
             continue
-        state["seconds"] = round(before + time.perf_counter() - started, 1)
+        state["seconds"] = round(spent, 1)
         entry = {"update": update, "seconds": state["seconds"]}
         entry |= {f"train_{key}": sum(r[key] for r in recent) / len(recent) for key in recent[0]}
         recent = []
