@@ -18,7 +18,7 @@ RETRAIN ?=
 # `make test PYTEST_ARGS="-k report"`
 PYTEST_ARGS ?= -n auto --dist loadfile
 
-.PHONY: help report test bench lab app lint clean
+.PHONY: help report test attack bench lab app lint clean
 
 help:
 	@echo 'make report [PROFILE=smoke|quick|paper] [RETRAIN=1]'
@@ -33,6 +33,7 @@ help:
 	@echo 'make lint     check style, format and types'
 	@echo 'make clean    remove caches and build products; with PROFILE=smoke|quick|paper also'
 	@echo '              that profile'\''s data/. Keeps data/pretrained, images/, report/, $(VENV)'
+	@echo 'make attack   damage 10,000 files and kill 100 runs: about half an hour'
 	@echo 'make help     this text'
 	@echo
 	@echo 'Each makes $(VENV) first and installs into it what it needs, in the versions of'
@@ -44,6 +45,9 @@ report: $(VENV)/.core
 
 test: $(VENV)/.test
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+attack: $(VENV)/.test
+	AWM_ATTACK=10000 AWM_KILLS=100 $(BIN)/python -m pytest -n0 -rP tests/store/test_attack.py tests/store/test_kills.py
 
 bench: $(VENV)/.test
 	for name in simulator closed_loop dreaming training collection page; do \
