@@ -50,7 +50,7 @@ attack: $(VENV)/.test
 	AWM_ATTACK=10000 AWM_KILLS=100 $(BIN)/python -m pytest -n0 -rP tests/store/test_attack.py tests/store/test_kills.py
 
 bench: $(VENV)/.test
-	for name in simulator closed_loop dreaming training collection page; do \
+	for name in simulator closed_loop dreaming training collection scaling page; do \
 		$(BIN)/python benchmarks/$$name.py || exit 1; done
 
 lab: $(VENV)/.core

@@ -30,12 +30,17 @@ def rates(contenders: dict[str, Callable[[], int]], rounds: int = 5) -> dict[str
     return {name: statistics.median(values) for name, values in found.items()}
 
 
+def shown(value: float) -> str:
+    """Three digits at least, and no decimals that a benchmark does not know."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
 def table(title: str, unit: str, found: dict[str, float], baseline: str | None = None) -> dict:
     """Print rates with their ratios to the baseline; returns them as what `keep` takes."""
     print(f"\n{title}")
     for name, value in found.items():
         ratio = f"{value / found[baseline]:>9.1f} ×" if baseline else ""
-        print(f"  {name:<48}{value:>12,.0f} {unit}{ratio}", flush=True)
+        print(f"  {name:<48}{shown(value):>12} {unit}{ratio}", flush=True)
     return {"title": title, "unit": unit, "rates": found, "baseline": baseline}
 
 

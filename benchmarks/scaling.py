@@ -1,0 +1,128 @@
+"""What the paper's full budget costs on more cores: measured with few workers, reckoned beyond.
+
+Measured: generations with 1, 2 and 4 workers, what a step costs in a batch of how many lanes, what
+CMA-ES does between generations, what travels. Reckoned from these, with no number that is not in
+the record: the hours of 1,800 generations of 64 candidates × 16 rollouts (Ha & Schmidhuber 2018,
+appendix A.4) on any number of cores.
+
+python benchmarks/scaling.py
+"""
+
+import pickle
+import tempfile
+import time
+
+import numpy as np
+from closed_loop import ours, prepare, with_lanes
+from timing import keep, table
+
+from awm.evolution.optimizer import Optimizer
+from awm.ids import PLAIN
+from awm.store import Workspace
+from awm.worlds.crew import Track, crew
+from awm.worlds.lanes import Job, Outcome, drive
+
+GENERATIONS, CANDIDATES, ROLLOUTS = 1800, 64, 16
+WORKERS = (1, 2, 4)
+CORES = (2, 16, 64, 256, 1000)
+LANES = (1, 2, 4, 8, 16, 32)
+#: Steps of an episode: how far the agents of a search come, from its beginning to its end.
+SHORTEST, LONGEST = 150, 1000
+
+
+def seconds_a_step(ws: Workspace, layers: np.ndarray) -> dict[int, float]:
+    """What a step of all lanes together takes one core, by lanes."""
+    found = {}
+    for lanes in LANES:
+        jobs = [Job(i, 1, patience=60) for i in range(lanes)]
+        world = Track.of(with_lanes(ws, lanes), PLAIN).open()
+        drive(world, layers, jobs)
+        started = time.perf_counter()
+        longest = max(outcome.length for outcome in drive(world, layers, jobs))
+        found[lanes] = (time.perf_counter() - started) / longest
+    return found
+
+
+def optimizer_seconds(parameters: int) -> float:
+    """Of asking for a generation and telling its fitness."""
+    optimizer = Optimizer(np.zeros(parameters), 0.03, CANDIDATES, 0)
+    optimizer.tell(optimizer.ask(), np.arange(CANDIDATES))
+    started = time.perf_counter()
+    for _ in range(5):
+        optimizer.tell(optimizer.ask(), np.arange(CANDIDATES))
+    return (time.perf_counter() - started) / 5
+
+
+def bytes_a_generation(ws: Workspace, layers: np.ndarray, workers: int) -> int:
+    """What travels: to each worker the place, the weights and its jobs, and back its outcomes."""
+    place, jobs = (
+        Track.of(ws, PLAIN),
+        [Job(c, s) for c in range(CANDIDATES) for s in range(ROLLOUTS)],
+    )
+    out = sum(len(pickle.dumps((place, layers, jobs[n::workers]))) for n in range(workers))
+    back = len(pickle.dumps([Outcome(j.candidate, j.seed, 1.0, 1, 1.0, True) for j in jobs]))
+    return out + back
+
+
+def generation_seconds(cores: int, a_step: dict[int, float], serial: float) -> tuple[float, float]:
+    """Of a generation on so many cores, and the share of core time that is spent waiting.
+
+    Every worker has the number of lanes that suits it. Lanes take the next episode as they become
+    free, one worker's as another's; the generation ends with its last episode.
+    """
+    rng = np.random.default_rng(0)
+    lengths = rng.uniform(SHORTEST, LONGEST, CANDIDATES * ROLLOUTS)
+    best = None
+    for lanes, step in a_step.items():
+        ends, busy = [0.0] * cores * lanes, 0.0
+        for n, length in enumerate(lengths):
+            # Episodes are dealt out beforehand, so a worker's lanes share its own.
+            worker = n % cores
+            at = worker * lanes + int(np.argmin(ends[worker * lanes : (worker + 1) * lanes]))
+            ends[at] += length * step
+            busy += length * step / lanes
+        whole = max(ends) + serial
+        if best is None or whole < best[0]:
+            best = whole, 1 - busy / (whole * cores)
+    return best
+
+
+def main() -> None:
+    with (
+        tempfile.TemporaryDirectory(prefix="awm-benchmark-") as folder,
+        crew(max(WORKERS)) as hands,
+    ):
+        ws = Workspace.open("second", folder)
+        layers = prepare(ws)
+        measured = {}
+        for workers in WORKERS:
+            run = ours(hands, ws, layers, workers=workers)
+            run()
+            started = time.perf_counter()
+            steps = run()
+            measured[f"{workers} workers"] = steps / (time.perf_counter() - started)
+        a_step = seconds_a_step(ws, layers)
+        serial = optimizer_seconds(3 * 289)
+        travels = {f"{n} cores": bytes_a_generation(ws, layers, n) / 1e6 for n in CORES}
+    hours, waiting = {}, {}
+    for cores in CORES:
+        seconds, idle = generation_seconds(cores, a_step, serial)
+        hours[f"{cores} cores"], waiting[f"{cores} cores"] = (
+            seconds * GENERATIONS / 3600,
+            100 * idle,
+        )
+    tables = [
+        table("Closed loop, measured on this machine's cores", "steps/s", measured),
+        table(
+            "A step of all lanes on one core, measured", "µs",
+            {f"{lanes} lanes": 1e6 * value for lanes, value in a_step.items()},
+        ),
+        table("1,800 generations of 64 × 16 rollouts, reckoned", "hours", hours),
+        table("Core time spent waiting, reckoned", "%", waiting),
+        table("What travels in a generation", "MB", travels),
+    ]  # fmt: skip
+    keep("scaling", *tables, serial_s=serial)
+
+
+if __name__ == "__main__":
+    main()
