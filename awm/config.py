@@ -283,7 +283,7 @@ PRESETS = {
         Profile(
             "smoke",
             Data(rollouts=6, steps=64, validation_share=0.2),
-            VAEConfig(updates=12, batch=32),
+            VAEConfig(updates=12, batch=32, encoder="patches"),
             MDNRNNConfig(
                 updates=8, batch=8, learning_rate=1e-3, hidden_size=64, sequence_length=16,
                 seeds=2, wide=True, even=True,

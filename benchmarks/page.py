@@ -34,7 +34,7 @@ WORDS = {
     "candidates, 16 rollouts each. Measured are steps a second with few workers (there are two "
     "cores), what a step of so many lanes takes, CMA-ES between generations, and what travels; the "
     "rest follows from these. Episodes last 150 to 1,000 steps, evenly; they are dealt out before "
-    "a generation begins, and it ends with its last. What stops scaling first is neither the network "
+    "a generation begins, and it ends with its last. What stops scaling first is neither network "
     "nor CMA-ES: with a thousand cores there is about one episode for each, so that most wait for "
     "the longest, and a batch of one frame costs nearly as much as one of eight.",
     "collection": "Driving, drawing, compressing and writing. Ten times the episodes need no more "

@@ -10,33 +10,41 @@ from awm.errors import AwmError
 from awm.figures.pictures import frame_grid
 from awm.figures.theme import BLUE, INK, LEVEL, MUTED, WEIGHT, bare, enlarge, figure, tint
 
-#: Where the cells of V's third convolution lie in the frame: three 4×4 convolutions of stride 2
-#: make one cell see 22 pixels, every 8 pixels, the first around pixel 10.5.
-_STRIDE, _CENTRE, _FIELD = 8, 10.5, 22
+#: Pixels between the places of V's map. They lie in the middle of the frame, to within a pixel, and
+#: together see all of it.
+_STRIDE = 8
+
+
+def _side(weights: np.ndarray, count: int) -> int:
+    """Rows and columns of `count` maps of weights: 6 or 7, by V's encoder. AwmError if none are."""
+    side = round((weights.size / count) ** 0.5)
+    if side < 2 or side * side * count != weights.size:
+        raise AwmError(
+            f"Attention over {count} frames has n × n weights for each, not {list(weights.shape)}. "
+            "Pass the weights of spatial attention, one map a frame."
+        )
+    return side
 
 
 def overlay_attention(frames, weights, scale: int = 4) -> np.ndarray:
     """Frames, lit where M attends and dim elsewhere, for `save_gif` and `save_image`.
 
-    `frames` uint8 [T, 64, 64, 3] (or one [64, 64, 3]) and `weights` [T, 6, 6] or [T, 36] give
-    uint8 [T, 64 scale, 64 scale, 3]. A cell spreads over the pixels that it sees.
+    `frames` uint8 [T, 64, 64, 3] (or one [64, 64, 3]) and `weights` [T, n, n] or [T, n · n] give
+    uint8 [T, 64 scale, 64 scale, 3]. A place spreads over the pixels that it sees.
     """
     frames, weights = np.asarray(frames), np.asarray(weights, np.float32)
     if frames.ndim == 3:
         return overlay_attention(frames[None], weights[None], scale)[0]
-    if weights.size != len(frames) * 36:
-        raise AwmError(
-            f"Attention over a frame has 6 × 6 weights, not {list(weights.shape[1:])}. "
-            "Pass the weights of spatial attention, one map a frame."
-        )
+    side = _side(weights, len(frames))
     large = enlarge(frames, scale).astype(np.float32)
     pixels = (np.arange(large.shape[1]) + 0.5) / scale
-    centres = _CENTRE + 0.5 + _STRIDE * np.arange(6)
-    # A bell around each cell, within what it sees. A pixel's light is the bells' weighted mean, so
-    # that the frame's border, which few cells see, is not darker for that.
-    bells = np.exp(-0.5 * ((pixels[:, None] - centres) / (_FIELD / 4)) ** 2)
+    field = 64 - _STRIDE * (side - 1)  # what a place sees
+    centres = field / 2 + _STRIDE * np.arange(side)
+    # A bell around each place, within what it sees. A pixel's light is the bells' weighted mean, so
+    # that the frame's border, which few places see, is not darker for that.
+    bells = np.exp(-0.5 * ((pixels[:, None] - centres) / (field / 4)) ** 2)
     bells /= bells.sum(axis=1, keepdims=True)
-    light = np.einsum("yi,tij,xj->tyx", bells, weights.reshape(-1, 6, 6), bells)
+    light = np.einsum("yi,tij,xj->tyx", bells, weights.reshape(-1, side, side), bells)
     # The brightest place of a map keeps its colours, the rest fades.
     light = (light / light.max(axis=(1, 2), keepdims=True))[..., None]
     grey = large.mean(axis=-1, keepdims=True) * 0.3
@@ -46,15 +54,16 @@ def overlay_attention(frames, weights, scale: int = 4) -> np.ndarray:
 def attention_over_frame(frame, weights, titles=None):
     """Frames above the same frames lit by attention; returns a Figure.
 
-    `frame` is uint8 [n, 64, 64, 3] with `weights` [n, 6, 6], or one [64, 64, 3] with [6, 6], whose
-    weights are then shown too, in percent.
+    `frame` is uint8 [T, 64, 64, 3] with `weights` [T, n, n] or [T, n · n], or one [64, 64, 3] with
+    [n, n] or [n · n], whose weights are then shown too, in percent.
     """
     lit = overlay_attention(frame, weights)
     if np.ndim(frame) == 4:
         return frame_grid([frame, lit], column_titles=titles)
     fig = figure(2.85)
     axes = fig.subplots(1, 3)
-    share = np.reshape(weights, (6, 6)) / np.sum(weights)
+    side = _side(np.asarray(weights), 1)
+    share = np.reshape(weights, (side, side)) / np.sum(weights)
     most = max(share.max(), 4 / share.size)  # even attention is pale
     for one, picture, title in zip(
         axes, (frame, lit, share), ("frame", "attended", "weights"), strict=True
@@ -65,7 +74,7 @@ def attention_over_frame(frame, weights, titles=None):
     for (i, j), value in np.ndenumerate(share):
         color = "white" if value > 0.6 * most else INK
         axes[2].text(j, i, f"{100 * value:.0f}", ha="center", va="center", fontsize=7, color=color)
-    axes[2].set_xlabel("percent; even: 2.8", fontsize=7.5, color=MUTED)
+    axes[2].set_xlabel(f"percent; even: {100 / share.size:.1f}", fontsize=7.5, color=MUTED)
     return fig
 
 

@@ -226,8 +226,11 @@ class AttentionViewer(MemoryPanel):
         """What M weighs, and what each of its items is called."""
         match self.m.looks_at:
             case "map":
-                places = [f"row {i // 6 + 1}, column {i % 6 + 1} of 6 × 6" for i in range(36)]
-                return "6 × 6 places", places
+                side = round(self.v.map_shape[0] ** 0.5)
+                steps, of = range(1, side + 1), f"{side} × {side}"
+                return f"{of} places", [
+                    f"row {y}, column {x} of {of}" for y in steps for x in steps
+                ]
             case "past":
                 return "steps back", [f"h(t−{back})" for back in range(1, self.m.memory + 1)]
         names = [*(f"z{i}" for i in range(self.v.z_size)), "steer", "gas", "brake"]
@@ -238,7 +241,7 @@ class AttentionViewer(MemoryPanel):
         if self.m.needs_map:
             steps = np.unique(np.linspace(min(10, last), last, 6, dtype=int))
             frames, titles = self.episode.frames[steps], [f"step {step}" for step in steps]
-            figure = figures.attention_over_frame(frames, weights[steps].reshape(-1, 6, 6), titles)
+            figure = figures.attention_over_frame(frames, weights[steps], titles)
         elif self.m.looks_at == "entries":
             figure = figures.attention_over_entries(weights, self.v.z_size)
         else:

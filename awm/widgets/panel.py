@@ -143,7 +143,7 @@ class Panel(ipywidgets.VBox):
         return html.escape(text)
 
     def encode(self, frames: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
-        """Frames uint8 `[n, 64, 64, 3]` as codes' means `[n, z]` and V's maps `[n, 36, 128]`."""
+        """Frames uint8 `[n, 64, 64, 3]` as codes' means `[n, z]` and V's maps."""
         # Whole rollouts on two cores, each with one of torch's threads.
         parts = np.array_split(frames, 2 if len(frames) > 64 else 1)
         with ThreadPoolExecutor(2) as pool:

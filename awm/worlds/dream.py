@@ -232,8 +232,8 @@ def imagine(
         z: real latents `[batch, time, z]`; the first `warm_up + 1` are used.
         actions: `[batch, time, 3]`, the actions of the whole sequence.
         temperature: of the samples (Ha & Schmidhuber 2018, section 4).
-        maps: for the spatially attentive M, real maps `[batch, warm_up + 1, 36, 128]` of the
-            frames before it is left alone; without them it looks through the head there, too.
+        maps: for the spatially attentive M, real maps `[batch, warm_up + 1, places, channels]`
+            of the frames before it is left alone; without them it looks through the head, too.
 
     Returns:
         z `[batch, time, z]`, real up to `warm_up` and dreamt after it, and the rewards that M

@@ -129,7 +129,7 @@ def test_spatial_attention_looks_through_the_head_or_through_frames(smoke):
     one, again, other = (
         record(DreamWorld(each, 1), layer, 3, steps=12) for each in (source, source, slow)
     )
-    assert np.array_equal(one.frames, again.frames) and one.attention.shape[1] == 36
+    assert np.array_equal(one.frames, again.frames) and one.attention.shape[1] == 49
     assert not np.array_equal(one.attention, other.attention)
 
 

@@ -150,7 +150,7 @@ def test_a_recording_of_the_track_shows_it(smoke):
     world = track_world(smoke, Memory("spatial"), lanes=1, window=True)
     found = record(world, layer, seed=3, steps=9, video_every=4)
     assert found.frames.shape == (9, 64, 64, 3) and found.video.shape == (3, 400, 600, 3)
-    assert found.attention.shape == (9, 36) and found.path.shape == (9, 2)
+    assert found.attention.shape == (9, 49) and found.path.shape == (9, 2)
     assert np.allclose(found.attention.sum(1), 1, atol=1e-5)
     rewards, looked = plain_loop(smoke, Memory("spatial"), layer, 3, 9)
     assert found.rewards == pytest.approx(rewards, abs=1e-6)
