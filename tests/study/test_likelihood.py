@@ -122,7 +122,7 @@ def test_attention_is_compared_with_an_m_of_equal_size():
     assert gains({kind: each[:1] for kind, each in nll.items()}) == {}, "one training each"
 
 
-@pytest.mark.parametrize(("kind", "items"), [("feature", 35), ("spatial", 36), ("temporal", 32)])
+@pytest.mark.parametrize(("kind", "items"), [("feature", 35), ("spatial", 49), ("temporal", 32)])
 def test_where_an_m_looks_is_told_for_every_step(kind, items, smoke):
     episode = open_rollouts(smoke).episode(0)
     weights = attention_weights(mdn_rnn.load(smoke, Memory(kind)), vae.load(smoke), episode)
