@@ -283,7 +283,7 @@ PRESETS = {
         Profile(
             "smoke",
             Data(rollouts=6, steps=64, validation_share=0.2),
-            VAEConfig(updates=12, batch=32, encoder="patches"),
+            VAEConfig(updates=12, batch=32, encoder="patches", decoder="folded"),
             MDNRNNConfig(
                 updates=8, batch=8, learning_rate=1e-3, hidden_size=64, sequence_length=16,
                 seeds=2, wide=True, even=True,
@@ -357,7 +357,7 @@ PRESETS = {
                     ("reckless", 0.25), ("leaving", 0.03),
                 ),
             ),
-            VAEConfig(updates=10_000, batch=64, encoder="patches"),
+            VAEConfig(updates=10_000, batch=64, encoder="patches", decoder="folded"),
             MDNRNNConfig(
                 updates=2160, batch=40, learning_rate=2e-3, seeds=5, wide=True, even=True,
             ),

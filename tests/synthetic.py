@@ -53,10 +53,10 @@ def road_frames(count: int, bend: float = 8) -> np.ndarray:
     return frames
 
 
-def random_vae(z_size: int = 32, encoder: str = "ha2018") -> VAE:
+def random_vae(z_size: int = 32, encoder: str = "ha2018", decoder: str = "ha2018") -> VAE:
     """V with random weights, large enough that its pictures depend on z and z on the frame."""
     torch.manual_seed(0)
-    vae = VAE(z_size, encoder)
+    vae = VAE(z_size, encoder, decoder)
     with torch.no_grad():
         for layer in (vae.posterior, vae.expand, *vae.deconvolutions):
             layer.weight *= 4
@@ -78,7 +78,8 @@ def workspace(
     """
     ws = Workspace.open(profile, root)
     record(ws, length)
-    vae = random_vae(ws.profile.vae.z_size, ws.profile.vae.encoder)
+    config = ws.profile.vae
+    vae = random_vae(config.z_size, config.encoder, config.decoder)
     ws.save(stages.vae(ws.profile), vae.state_dict(), **vae.manifest)
     for memory in map(Memory, kinds):
         m = mdn_rnn.build(ws.profile, memory)

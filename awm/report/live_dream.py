@@ -147,15 +147,13 @@ def _driver(ws: Workspace, kind: str) -> Agent | None:
 def decoder_arrays(v: VAE) -> dict[str, Tensor]:
     """V's decoder as four transposed convolutions, `[in, kernel, kernel, out]` and biases.
 
-    Nothing bends between `expand` and the first convolution, which sees a single place: the two
-    are one linear map of z, with a tenth of the weights of the whole decoder. Its bias is a map.
+    The first is the linear map of z that a folded V begins with; its bias is a map.
     """
-    first, *others = v.deconvolutions
-    weight = first.weight.permute(0, 2, 3, 1)
-    one_map = torch.einsum("cz,cyxo->zyxo", v.expand.weight, weight)
-    bias = torch.einsum("c,cyxo->yxo", v.expand.bias, weight) + first.bias
-    arrays = {"v0.weight": one_map, "v0.bias": bias}
-    for number, layer in enumerate(others, start=1):
+    v = v if v.expanded[1] > 1 else v.folded()
+    channels, side, _ = v.expanded
+    one_map = v.expand.weight.t().unflatten(1, (side, side, channels))
+    arrays = {"v0.weight": one_map, "v0.bias": v.expand.bias.view(side, side, channels)}
+    for number, layer in enumerate(v.deconvolutions, start=1):
         arrays[f"v{number}.weight"] = layer.weight.permute(0, 2, 3, 1)
         arrays[f"v{number}.bias"] = layer.bias
     return arrays

@@ -44,7 +44,8 @@ def _train(ws: Workspace, stage: Stage, device: str) -> VAE:
     rollouts = open_rollouts(ws)
     held_out = held_out_frames(rollouts, "validation")
     torch.manual_seed(seed)
-    vae = build(ws.profile)
+    fold = config.decoder == "folded"
+    vae = VAE(config.z_size, config.encoder, "ha2018") if fold else build(ws.profile)
     data = FrameBatches(rollouts, config.batch, seed)
 
     def batch(update: int):
@@ -58,6 +59,7 @@ def _train(ws: Workspace, stage: Stage, device: str) -> VAE:
         validate=lambda: validate(vae, held_out, config.free_nats),
     )
     facts = fit(ws, stage, vae, recipe, "V", device)
+    vae = vae.folded().eval() if fold else vae
     finish(
         ws,
         stage,

@@ -39,6 +39,16 @@ def test_every_encoder_and_decoder_fit(encoder, decoder):
     assert 6 <= v.map_shape[0] ** 0.5 <= 8
 
 
+def test_a_folded_decoder_draws_the_same():
+    torch.manual_seed(0)
+    v, z = VAE(7, "patches").requires_grad_(False), torch.randn(3, 7)
+    folded = v.folded().requires_grad_(False)
+    assert torch.allclose(folded.decode(z), v.decode(z), atol=1e-5)
+    x = vae.to_input(frames())
+    assert torch.equal(folded.encode(x)[0], v.encode(x)[0])
+    assert folded.expand.weight.shape == (5 * 5 * 128, 7)
+
+
 def test_unknown_layers_are_named():
     with pytest.raises(AwmError, match="no encoder 'ha2019'.*ha2018"):
         VAE(encoder="ha2019")

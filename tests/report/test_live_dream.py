@@ -55,7 +55,7 @@ class Drives:
 def random_v() -> VAE:
     """A V whose pictures depend on z, and z on the frame."""
     torch.manual_seed(0)
-    v = VAE(Z, "patches")
+    v = VAE(Z, "patches", "folded")
     for layer in (v.posterior, v.expand, *v.deconvolutions):
         layer.weight *= 4
     v.posterior.weight *= 8

@@ -137,7 +137,7 @@ class TestLatentExplorer:
     def test_the_most_informative_come_first(self, workspace):
         ws, kl = Workspace.open("smoke", workspace), np.zeros(32)
         kl[[7, 3]] = 2.0, 1.0
-        tensors = synthetic.random_vae(encoder="patches").state_dict()
+        tensors = synthetic.random_vae(32, "patches", "folded").state_dict()
         ws.save(stages.vae(ws.profile), tensors, kl_per_latent=kl.tolist())
         explorer = widgets.latent_explorer(ws)  # there are no rollouts: z begins at zero
         assert explorer.order[:2] == [7, 3] and not explorer.z.any()
