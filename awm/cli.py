@@ -177,14 +177,22 @@ def evaluate(
     agent: Who,
     frames: Annotated[str, typer.Option(help="fast, or reference: Gymnasium's own.")] = "fast",
     episodes: Annotated[Optional[int], typer.Option(min=1)] = None,  # noqa: UP045
-    seed: Annotated[int, typer.Option(min=0, help="Offset among the test tracks.")] = 0,
+    seed: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option(min=0, help="The first of the test tracks; by default the profile's."),
+    ] = None,
+    alteration: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(help="Let the world look otherwise: colours, bars or patch."),
+    ] = None,
     profile: Profile = None,
     workers: Workers = None,
 ) -> None:
     """Drive whole episodes on test tracks and record every return."""
     from awm.study.evaluation import evaluate, table
 
-    found = evaluate(_open(profile), Agent.parse(agent), frames, episodes, seed, workers)
+    who = Agent.parse(agent)
+    found = evaluate(_open(profile), who, frames, episodes, seed, workers, alteration)
     print(table([found]).T.to_string())
 
 

@@ -123,7 +123,14 @@ def log(profile: Profile, who: Agent) -> Stage:
     return Stage(f"agents/{who}.jsonl", settings, found.inputs, found.how)
 
 
-def evaluation(profile: Profile, who: Agent, frames: str, episodes: int, seed: int) -> Stage:
+def evaluation(
+    profile: Profile,
+    who: Agent,
+    frames: str,
+    episodes: int,
+    seed: int,
+    alteration: str | None = None,
+) -> Stage:
     """An agent's laps on test tracks.
 
     On the profile's own tracks it is a result of the study; on others it lies beside it.
@@ -131,7 +138,10 @@ def evaluation(profile: Profile, who: Agent, frames: str, episodes: int, seed: i
     name = f"evaluations/{who}.{frames}.json"
     if (episodes, seed) != (profile.test_episodes(who, frames), profile.test.first):
         name = f"evaluations/other/{who}.{frames}-{episodes}-from-{seed}.json"
-    settings = {"frames": frames, "episodes": episodes, "seed": seed}
+    settings: dict = {"frames": frames, "episodes": episodes, "seed": seed}
+    if alteration:
+        name = f"evaluations/altered/{who}.{alteration}-{episodes}-from-{seed}.json"
+        settings["alteration"] = alteration
     return Stage(name, settings, {"agent": agent(profile, who)})
 
 

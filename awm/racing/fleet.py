@@ -157,9 +157,9 @@ class Fleet:
         self._episodes, self._canvas = _episodes(lanes), raster.canvas()
         self._no_actions = np.zeros((lanes, 3))
 
-    def begin(self, lane: int, seed: int) -> None:
-        """Gymnasium's `CarRacing.reset(seed=seed)` in one lane."""
-        self.place(lane, seeding.np_random(seed)[0])
+    def begin(self, lane: int, seed: int, colours: np.ndarray = COLOURS) -> None:
+        """Gymnasium's `CarRacing.reset(seed=seed)` in one lane; `colours` as `COLOURS`."""
+        self.place(lane, seeding.np_random(seed)[0], colours)
 
     def place(self, lane: int, rng: np.random.Generator, colours: np.ndarray = COLOURS) -> None:
         """A new track from a generator, the car on its first tile; `colours` as `COLOURS`."""

@@ -39,6 +39,7 @@ def evaluate(
     episodes: int | None = None,
     seed: int | None = None,
     workers: int | Crew | None = None,
+    alteration: str | None = None,
 ) -> dict:
     """Drive full episodes of unseen tracks and write down what came of it.
 
@@ -49,6 +50,7 @@ def evaluate(
         episodes: by default the profile's number of test episodes.
         seed: the first of the test tracks, by default the profile's; their seeds are disjoint from
             all others whatever this is.
+        alteration: of `awm.worlds.altered`: how the world looks otherwise.
 
     Returns:
         A record with `mean`, `std`, `median`, `ci95` of the returns, the share of laps `finished`
@@ -64,9 +66,11 @@ def evaluate(
     if episodes < 1:
         raise AwmError("Evaluate at least one episode.")
     search.load(ws, agent)  # before a result of it is looked up
-    stage = stages.evaluation(ws.profile, agent, frames, episodes, seed)
+    stage = stages.evaluation(ws.profile, agent, frames, episodes, seed, alteration)
     driven = _Driven((ws.own / stage.name).with_suffix(".driven.jsonl"), stage.key)
-    found = ws.record(stage, lambda: _laps(ws, agent, frames, episodes, seed, workers, driven))
+    place = Track.of(ws, agent.memory, frames=frames, alteration=alteration)
+    seeds = config.track_seeds(config.TEST_SEEDS, episodes, seed)
+    found = ws.record(stage, lambda: _laps(ws, agent, place, seeds, workers, driven))
     driven.path.unlink(missing_ok=True)
     return found
 
@@ -103,24 +107,22 @@ class _Driven:
 def _laps(
     ws: Workspace,
     agent: Agent,
-    frames: str,
-    episodes: int,
-    seed: int,
+    place: Track,
+    seeds: list[int],
     workers,
     driven: _Driven | None = None,
 ) -> dict:
-    seeds = config.track_seeds(config.TEST_SEEDS, episodes, seed)
-    place, controller = Track.of(ws, agent.memory, frames=frames), search.load(ws, agent)
+    controller = search.load(ws, agent)
     known: dict[int, Outcome] = {}
     if driven:
         driven.read("-".join((controller.manifest["content"], *place.contents)))
         known = driven.outcomes
     missing = [s for s in seeds if s not in known]
     with tqdm(
-        total=episodes,
-        initial=episodes - len(missing),
+        total=len(seeds),
+        initial=len(seeds) - len(missing),
         unit="episode",
-        desc=f"{agent.label} on {frames} frames",
+        desc=f"{agent.label} on {place.alteration or place.frames} frames",
     ) as bar:
 
         def keep(done: list[Outcome]) -> None:
@@ -137,7 +139,7 @@ def _laps(
                     place,
                     controller.weights[None],
                     [Job(0, s) for s in missing],
-                    tasks=max(tasks if frames == "reference" else 1, hands.size),
+                    tasks=max(tasks if place.frames == "reference" else 1, hands.size),
                     progress=keep,
                 )
     outcomes = [known[s] for s in seeds]
@@ -145,8 +147,8 @@ def _laps(
     interval = statistics.mean_of_laps(returns)
     return {
         "agent": str(agent),
-        "frames": frames,
-        "episodes": episodes,
+        "frames": place.frames,
+        "episodes": len(seeds),
         "mean": float(returns.mean()),
         "std": float(returns.std()),
         "median": float(np.median(returns)),
@@ -205,7 +207,8 @@ def recheck(ws: Workspace, agent: Agent, workers: int | Crew | None = None) -> d
     """
     count = min(ws.profile.test.recheck_episodes, ws.profile.test.reference_episodes)
     claimed = evaluate(ws, agent, "reference", workers=workers)["returns"][:count]
-    again = _laps(ws, agent, "reference", count, ws.profile.test.first, workers)
+    seeds = config.track_seeds(config.TEST_SEEDS, count, ws.profile.test.first)
+    again = _laps(ws, agent, Track.of(ws, agent.memory, frames="reference"), seeds, workers)
     return {
         "agent": agent.label,
         "episodes": count,

@@ -93,10 +93,11 @@ _MOST = 4
 
 @dataclass(frozen=True)
 class Track(Place):
-    """The track; `frames` and `forgetful` as for `awm.worlds.track.TrackWorld`."""
+    """The track; the rest is as for `awm.worlds.track.TrackWorld`."""
 
     frames: str = "fast"
     forgetful: bool = False
+    alteration: str | None = None
 
     def _load(self):
         v = vae.load(self.ws)
@@ -104,8 +105,8 @@ class Track(Place):
 
     def _open(self) -> World:
         lanes = self.ws.profile.evolution.lanes
-        pair = self.memory.kind == "pair"
-        return TrackWorld(*self.models(), lanes, self.frames, self.forgetful, pair=pair)
+        how = {"pair": self.memory.kind == "pair", "alteration": self.alteration}
+        return TrackWorld(*self.models(), lanes, self.frames, self.forgetful, **how)
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from awm.racing import MAX_EPISODE_STEPS
 from awm.racing.car_racing import FastCarRacing
 from awm.racing.fleet import FINISHED, GOES_ON, LEFT_FIELD, Fleet
 from awm.racing.reference import ReferenceCarRacing
+from awm.worlds import altered
 from awm.worlds.lanes import one_thread
 
 FRAMES = ("fast", "reference")
@@ -141,9 +142,10 @@ class TrackWorld:
         v, m, forgetful, pair: as for `Perception`.
         frames: `"fast"`, or `"reference"` for Gymnasium's own.
         window: let the simulator draw Gymnasium's full picture, which is slow.
+        alteration: of `awm.worlds.altered`, what is in the way of seeing.
 
     Raises:
-        AwmError: for frames that there are not.
+        AwmError: for frames or an alteration that there are not.
     """
 
     def __init__(
@@ -155,14 +157,18 @@ class TrackWorld:
         forgetful: bool = False,
         window: bool = False,
         pair: bool = False,
+        alteration: str | None = None,
     ):
         if frames not in FRAMES:
             raise AwmError(f"There are no {frames!r} frames. Choose one of: {', '.join(FRAMES)}.")
-        self.lanes = lanes
+        altered.check(alteration)
+        slow = window or frames == "reference"
+        if slow and alteration == "colours":
+            raise AwmError("Colours are altered on the fast frames only.")
+        self.lanes, self.alteration = lanes, alteration
         self.perception = Perception(v, m, lanes, forgetful, pair)
         env = ReferenceCarRacing if frames == "reference" else FastCarRacing
         mode = "rgb_array" if window else None
-        slow = window or frames == "reference"
         make = partial(env, render_mode=mode)
         self.simulator = Environments(lanes, make) if slow else Fleet(lanes)
         self.steps = MAX_EPISODE_STEPS
@@ -174,12 +180,17 @@ class TrackWorld:
         return self.simulator.tiles
 
     def begin(self, lane: int, seed: int) -> None:
-        self.simulator.begin(lane, seed)
+        if self.alteration == "colours":
+            self.simulator.begin(lane, seed, altered.colours(seed))
+        else:
+            self.simulator.begin(lane, seed)
         self.finished[lane] = False
         self.perception.forget(lane)
 
     def observe(self, active: Sequence[int]) -> Tensor:
-        return self.perception.observe(self.simulator.frames, active)
+        return self.perception.observe(
+            altered.alter(self.simulator.frames, self.alteration), active
+        )
 
     def step(self, action: Tensor, active: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
         self.attention = self.perception.advance(action)
@@ -188,7 +199,7 @@ class TrackWorld:
         return rewards, how != GOES_ON
 
     def frame(self, lane: int) -> np.ndarray:
-        return self.simulator.frames[lane].copy()
+        return altered.alter(self.simulator.frames[lane : lane + 1], self.alteration)[0].copy()
 
     def result(self, lane: int) -> tuple[float, bool]:
         share = self.simulator.tiles[lane] / len(self.simulator.tracks[lane])

@@ -142,7 +142,7 @@ def test_evaluate_prints_what_it_found(stage, capsys, interval):
     options = ["--episodes", "2", "--frames", "reference", "--seed", "5"]
     assert cli.main(["evaluate", "spatial", "--profile", "smoke", *options]) == 0
     spatial = Agent(Memory("spatial"))
-    assert calls == [(Workspace.open("smoke"), spatial, "reference", 2, 5, None)]
+    assert calls == [(Workspace.open("smoke"), spatial, "reference", 2, 5, None, None)]
     shown = capsys.readouterr().out
     for text in ("810", "812", spatial.label):
         assert text in shown
