@@ -27,7 +27,7 @@ _RECORDS = (
 def build(profile: Profile | str | Workspace | None = None) -> Path:
     """Write the report of a profile from what its stages left; returns its `index.html`.
 
-    The table of results goes beside it, as `results.json`.
+    The tables of results go beside it, as `results.json` and, lap by lap, `laps.csv`.
 
     All pages are made before the first is put in place, so a failure leaves the old report.
     Pages of notebooks that have not been executed in this profile are taken away.
@@ -41,10 +41,11 @@ def build(profile: Profile | str | Workspace | None = None) -> Path:
         pages |= {"index.html": _story(ws, executed)}
         found = json.dumps(results.entries(ws), indent=1, allow_nan=False)
         Path(made, "results.json").write_text(found + "\n", "utf-8")
+        results.laps(ws).to_csv(Path(made, "laps.csv"), index=False)
         for name, html in pages.items():
             Path(made, name).write_text(html, "utf-8")
         # The index last: whoever opens it finds the pages that it names.
-        for name in ("results.json", *pages):
+        for name in ("results.json", "laps.csv", *pages):
             Path(made, name).replace(ws.report / name)
     for old in ws.report.glob("[0-9][0-9]_*.html"):
         if old.name not in pages:

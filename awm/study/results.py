@@ -1,4 +1,6 @@
-"""The table of results: every evaluation beside what it cost, kept as `report/results.json`."""
+"""The tables of results: evaluations beside what they cost, and every lap of them."""
+
+import pandas as pd
 
 from awm.ids import ATTENTIONS, Agent
 from awm.store import Workspace
@@ -9,7 +11,10 @@ _KEPT = ("frames", "episodes", "mean", "std", "median", "ci95", "finished", "ove
 
 
 def entries(ws: Workspace) -> list[dict]:
-    """One entry an evaluation: what was driven, how it went, what it cost, where it is recorded."""
+    """One entry an evaluation: what was driven, how it went, what it cost, where it is recorded.
+
+    Kept as `report/results.json`.
+    """
     table = []
     for name, found in evaluations(ws).items():
         agent = Agent.parse(found["agent"])
@@ -31,3 +36,27 @@ def entries(ws: Workspace) -> list[dict]:
             }
         )
     return table
+
+
+def laps(ws: Workspace) -> pd.DataFrame:
+    """Every lap of every evaluation, a row each, kept as `report/laps.csv`.
+
+    `agent` and `run`, the seed of its search; `frames` and the track's `seed`; `return`, `steps`,
+    the share of `tiles` visited, and whether the lap was `finished`.
+    """
+    parts = []
+    for found in evaluations(ws).values():
+        agent = Agent.parse(found["agent"])
+        part = pd.DataFrame(
+            {
+                "agent": str(agent.family),
+                "run": agent.seed,
+                "frames": found["frames"],
+                "seed": found["seeds"],
+                "return": found["returns"],
+                "steps": found["lengths"],
+                "tiles": found["tiles"],
+            }
+        )
+        parts.append(part.assign(finished=part["tiles"] == 1))
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()

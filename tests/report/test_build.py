@@ -1,10 +1,12 @@
 """The whole report of a made-up run: complete, self-contained, linked, and honest about gaps."""
 
+import json
 import re
 from html.parser import HTMLParser
 
 import nbformat
 import numpy as np
+import pandas as pd
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from PIL import Image
@@ -12,6 +14,7 @@ from PIL import Image
 from awm import store
 from awm.config import PRESETS
 from awm.errors import AwmError
+from awm.ids import Agent
 from awm.report import build
 from awm.store import Workspace
 from tests.report.verdicts import unsupported_verdicts, verdicts_of
@@ -234,7 +237,7 @@ def test_pages_are_self_contained_and_linked(built, name):
     assert not re.search(r"@import|url\(\s*['\"]?(?!data:)", html)
     assert found.no_alt == [] and len(found.ids) == len(set(found.ids))
     pages = {path.name for path in built.report.iterdir()}
-    assert pages == {"index.html", "02_vae.html", "results.json"}
+    assert pages == {"index.html", "02_vae.html", "results.json", "laps.csv"}
     for link in found.links:
         if link.startswith("#"):
             assert link[1:] in found.ids, link
@@ -355,3 +358,15 @@ def test_contents_lead_to_their_sections(opened):
         "document.getElementById('whats-next').getBoundingClientRect().top < 300"
     )
     assert shown.url.endswith("#whats-next")
+
+
+def test_every_lap_is_told(built):
+    laps = pd.read_csv(built.report / "laps.csv")
+    found = json.loads((built.report / "results.json").read_text())
+    assert len(laps) == sum(each["episodes"] for each in found)
+    for each in found:
+        family = str(Agent.parse(each["name"]).family)
+        run = laps[(laps.agent == family) & (laps.run == each["evolution_seed"])]
+        own = run[run.frames == each["frames"]]
+        assert own["return"].mean() == pytest.approx(each["mean"])
+        assert own.seed.tolist() == each["seeds"]
