@@ -136,6 +136,8 @@ def train_mdn_rnn(
     from awm.training import mdn_rnn
 
     ws = _open(profile)
+    if every and (kind, seed, device) != ("plain", 0, "cpu"):
+        raise AwmError("--all trains every kind and seed, on the processor: leave the others out.")
     if every:
         mdn_rnn.train_all(ws, ws.profile.memories)
     else:

@@ -316,7 +316,7 @@ class Workspace:
         try:
             # What is half-written here was left by a run that was killed.
             place = self.own / name
-            for left in place.parent.glob(f".{place.name}.*"):
+            for left in place.parent.glob(f".{place.stem}.*"):
                 if left.is_file():
                     left.unlink()
             date = datetime.now(UTC).isoformat(timespec="seconds")
@@ -374,13 +374,15 @@ def commit() -> dict:
         return {"commit": None, "dirty": None}
 
 
-@cache
-def code() -> str:
-    """The hash of this package's source: what runs, committed or not."""
+def _code() -> str:
     digest = sha256()
     for path in sorted(Path(__file__).parent.rglob("*.py")):
         digest.update(path.read_bytes())
     return digest.hexdigest()[:16]
+
+
+#: The hash of this package's source when it was imported: what runs, committed or not.
+CODE = _code()
 
 
 @cache
@@ -460,6 +462,8 @@ def read_json(path: Path) -> dict:
         return unsealed(json.loads(Path(path).read_text()))
     except FileNotFoundError:
         raise AwmError(f"{path} does not exist. Run the stage that makes it first.") from None
+    except PermissionError:
+        raise
     except (OSError, ValueError, RecursionError) as error:
         raise AwmError(
             f"{path} is damaged ({str(error)[:200]}). Move it away and run its stage again."
@@ -471,7 +475,7 @@ def reading(what: Path | str) -> Iterator[None]:
     """Whatever libraries raise about a damaged file, as AwmError."""
     try:
         yield
-    except AwmError:
+    except (AwmError, MemoryError, PermissionError):
         raise
     except Exception as error:
         reason = " ".join(f"{type(error).__name__} {error}".split())[:200]

@@ -163,5 +163,6 @@ def _seconds(record: dict) -> float | None:
 
 
 def _core_hours(seconds: float | None, record: dict) -> float | None:
-    cores = record.get("cpu_count")
+    # Ms are trained side by side with a thread each; what does not say so had all cores.
+    cores = record.get("threads", record.get("cpu_count"))
     return None if seconds is None or cores is None else seconds * cores / 3600

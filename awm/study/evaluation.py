@@ -71,7 +71,8 @@ def evaluate(
     place = Track.of(ws, agent.memory, frames=frames, alteration=alteration)
     seeds = config.track_seeds(config.TEST_SEEDS, episodes, seed)
     found = ws.record(stage, lambda: _laps(ws, agent, place, seeds, workers, driven))
-    driven.path.unlink(missing_ok=True)
+    if driven.path.exists():
+        driven.path.unlink()
     return found
 
 
@@ -172,6 +173,9 @@ def evaluations(ws: Workspace) -> dict[str, dict]:
         each = read_json(ws.find(name))
         agent, first = Agent.parse(each["agent"]), each["seeds"][0] - config.TEST_SEEDS
         stage = stages.evaluation(ws.profile, agent, each["frames"], each["episodes"], first)
+        driver = stage.inputs["agent"]
+        if ws.find(driver.name) and ws.fitting(driver) is None:
+            continue
         if not ws.differences(each, stage):
             found[name] = each
 

@@ -41,8 +41,9 @@ def entries(ws: Workspace) -> list[dict]:
 def laps(ws: Workspace) -> pd.DataFrame:
     """Every lap of every evaluation, a row each, kept as `report/laps.csv`.
 
-    `agent` and `run`, the seed of its search; `frames` and the track's `seed`; `return`, `steps`,
-    the share of `tiles` visited, and whether the lap was `finished`.
+    `agent`; `run`, the seed of its search, and `mdn_rnn_seed`, that of its M's training; `frames`
+    and the track's `seed`; `return`, `steps`, the share of `tiles` visited, and whether the lap was
+    `finished`, with every tile.
     """
     parts = []
     for found in evaluations(ws).values():
@@ -51,6 +52,7 @@ def laps(ws: Workspace) -> pd.DataFrame:
             {
                 "agent": str(agent.family),
                 "run": agent.seed,
+                "mdn_rnn_seed": agent.memory.seed,
                 "frames": found["frames"],
                 "seed": found["seeds"],
                 "return": found["returns"],

@@ -22,10 +22,6 @@ from awm.store import Stage, Workspace
 #: The history has an entry for so many updates, with averages over them.
 HISTORY_EVERY = 10
 
-#: Seconds that an update, with its validation, can take. What is longer was a pause: the machine
-#: slept, or the process was stopped.
-LONGEST = 60.0
-
 #: Bytes of the SHA-256 at a checkpoint's end.
 _DIGEST = 32
 
@@ -96,7 +92,8 @@ def fit(
 
     Returns:
         `history` (an entry every 10 updates: `update`, `seconds`, the averages of `losses` as
-        `train_…` and what `validate` found as `validation_…`) and `wall_time_s`, for the manifest.
+        `train_…` and what `validate` found as `validation_…`), `wall_time_s`, `threads` and
+        `device` of the last run, for the manifest.
         The checkpoint lies there until `finish`.
 
     Raises:
@@ -117,7 +114,7 @@ def fit(
         state = _resume(ws, path, stage, parts)
     history = state["history"]
     update = history[-1]["update"] if history else 0
-    now, spent, recent = time.perf_counter(), state["seconds"], []
+    started, before, recent = time.perf_counter(), state["seconds"], []
     bar = tqdm(total=recipe.updates, initial=update, unit="update", desc=name)
     while update < recipe.updates:
         module.train()
@@ -135,14 +132,12 @@ def fit(
         optimizer.step()
         schedule.step()
         update += 1
-        before, now = now, time.perf_counter()
-        spent += min(now - before, LONGEST)
         recent.append({key: value.item() for key, value in terms.items()})
         bar.update()
         last = update == recipe.updates
         if update % HISTORY_EVERY and not last:
             continue
-        state["seconds"] = round(spent, 1)
+        state["seconds"] = round(before + time.perf_counter() - started, 1)
         entry = {"update": update, "seconds": state["seconds"]}
         entry |= {f"train_{key}": sum(r[key] for r in recent) / len(recent) for key in recent[0]}
         recent = []
@@ -166,7 +161,8 @@ def fit(
     if state["best"] is not None:
         module.load_state_dict(state["best"])
     module.to("cpu").eval()
-    return {"history": history, "wall_time_s": state["seconds"]}
+    ran = {"threads": torch.get_num_threads(), "device": where.type}
+    return {"history": history, "wall_time_s": state["seconds"], **ran}
 
 
 def finish(ws: Workspace, stage: Stage, module: nn.Module, **facts) -> None:

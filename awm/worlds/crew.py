@@ -21,7 +21,7 @@ from awm.racing import MAX_EPISODE_STEPS
 from awm.store import Workspace
 from awm.training import mdn_rnn, vae
 from awm.worlds import dream
-from awm.worlds.lanes import Job, Outcome, World, drive
+from awm.worlds.lanes import Job, Outcome, World, drive, one_thread
 from awm.worlds.track import TrackWorld
 
 
@@ -46,7 +46,7 @@ class Place:
     @classmethod
     def of(cls, ws: Workspace, memory: Memory, **how) -> "Place":
         """The world of a memory. AwmError if something that it needs is missing or unfit."""
-        return cls(ws, memory, _contents(ws, memory, cls.dreams), store.code(), **how)
+        return cls(ws, memory, _contents(ws, memory, cls.dreams), store.CODE, **how)
 
     @property
     def key(self) -> tuple:
@@ -78,7 +78,7 @@ class Place:
             AwmError: if this process runs other code than the description is about.
             Lacking: as `models`.
         """
-        if self.code != store.code():
+        if self.code != store.CODE:
             raise AwmError(
                 "A worker runs another version of awm than the run it is to help. Install the "
                 "same one there."
@@ -162,7 +162,8 @@ def _drive(
 ) -> list[Outcome]:
     if models is not None:
         place.bring(models)
-    return drive(place.open(), layers, jobs, noise)
+    with one_thread():
+        return drive(place.open(), layers, jobs, noise)
 
 
 class Crew:

@@ -8,7 +8,6 @@ from torch import nn
 
 from awm.errors import AwmError
 from awm.store import Stage, Workspace
-from awm.training import loop
 from awm.training.loop import Recipe, device_of, finish, fit, to_device
 
 SOURCE = Stage("source.safetensors", {})
@@ -230,11 +229,3 @@ def test_batches_go_where_the_module_is(ws):
     moved = to_device((torch.zeros(2), Pair(torch.ones(1)), generator), torch.device("meta"))
     assert moved[0].device.type == moved[1].x.device.type == "meta"
     assert moved[1].none is None and moved[2] is generator
-
-
-def test_a_pause_is_not_counted(ws, monkeypatch):
-    clock = iter(range(0, 10**6, 100))  # every look at it is 100 s later
-    monkeypatch.setattr(loop.time, "perf_counter", lambda: float(next(clock)))
-    module = line()
-    facts = fit(ws, STAGE, module, recipe(module, validate=None), "the line")
-    assert facts["wall_time_s"] == 60 * loop.LONGEST
