@@ -163,11 +163,16 @@ def evolve(
 
 
 @app.command()
-def iterate(kind: Kind = "plain", profile: Profile = None, workers: Workers = None) -> None:
-    """Rounds of dreaming, driving and learning."""
+def iterate(
+    kind: Kind = "plain",
+    seed: Seed = 0,
+    profile: Profile = None,
+    workers: Workers = None,
+) -> None:
+    """Rounds of dreaming, driving and learning, from one training of M on."""
     from awm.study.rounds import rounds
 
-    for entry in rounds(_open(profile), Memory(kind), workers):
+    for entry in rounds(_open(profile), Memory(kind, seed), workers):
         print(
             f"round {entry['round']}: {entry['real_steps']:,} real steps recorded, "
             f"{entry['dreamt']:.0f} dreamt, {entry['real']:.0f} on the track"

@@ -27,11 +27,16 @@ def rollouts(profile: Profile, memory: Memory | None = None) -> Stage:
         "round": memory.round,
         "deviation": profile.dream.search.sigma,
     }
-    how = f"awm iterate --kind {memory.kind} --profile {profile.name}"
+    how = _iterating(profile, memory)
     drivers = recorders(profile, memory)
     names = ["agent"] if len(drivers) == 1 else map(str, drivers)
     inputs = {name: agent(profile, who) for name, who in zip(names, drivers, strict=True)}
     return Stage(f"rollouts-{memory}.zarr", settings, inputs, how)
+
+
+def _iterating(profile: Profile, memory: Memory) -> str:
+    seed = f" --seed {memory.seed}" if memory.seed else ""
+    return f"awm iterate --kind {memory.kind}{seed} --profile {profile.name}"
 
 
 def recorders(profile: Profile, memory: Memory) -> list[Agent]:
@@ -72,7 +77,7 @@ def mdn_rnn(profile: Profile, memory: Memory) -> Stage:
     if memory.round:
         settings["updates"] = profile.dream.round_updates
         inputs["before"] = mdn_rnn(profile, replace(memory, round=memory.round - 1))
-        how = f"awm iterate --kind {memory.kind} --profile {profile.name}"
+        how = _iterating(profile, memory)
     return Stage(f"mdn_rnn/{memory}.safetensors", settings, inputs, how)
 
 
