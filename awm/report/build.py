@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 from awm.config import Profile
 from awm.errors import AwmError
 from awm.ids import Agent, Memory
-from awm.report import facts, live_dream, page
+from awm.report import demos, facts, page
 from awm.report.records import Value, duration, record
 from awm.report.story import Story
 from awm.store import Workspace
@@ -58,8 +58,7 @@ def _story(ws: Workspace, executed: dict[str, Path]) -> str:
     body = Story(ws, executed).render(source, **facts.values(ws))
     names = [name for pattern in _RECORDS for name in ws.names(pattern)]
     names += [f"notebooks/{name}.json" for name in executed]
-    dream = live_dream.html(ws)
-    return page.page(ws, "index", body.insert("live-dream", dream), executed, _stages(ws, names))
+    return page.page(ws, "index", demos.insert(ws, body), executed, _stages(ws, names))
 
 
 def _notebook(ws: Workspace, name: str, executed: dict[str, Path]) -> str:

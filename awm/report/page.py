@@ -34,15 +34,27 @@ class Body:
     html: str
     headings: list[tuple[int, str, str]]
 
+    def has(self, place: str) -> bool:
+        """Whether there is an empty division of that name."""
+        return _empty(place) in self.html
+
     def insert(self, place: str, html: str) -> "Body":
-        """The body with HTML in the empty division of that name."""
-        return replace(self, html=self.html.replace(f'<div id="{place}">\n\n</div>', html))
+        """The body with HTML instead of the empty division of that name."""
+        return replace(self, html=self.html.replace(_empty(place), html))
+
+    def append(self, html: str) -> "Body":
+        """The body with HTML at its end."""
+        return replace(self, html=f"{self.html}\n{html}")
 
     @property
     def title(self) -> str:
         """The text of the first heading, as HTML without tags."""
         first = next((text for _, _, text in self.headings), "Notebook")
         return re.sub(r"<annotation.*?</annotation>|<[^>]+>", "", first)
+
+
+def _empty(place: str) -> str:
+    return f'<div id="{place}">\n\n</div>'
 
 
 def escape(text: str) -> str:
