@@ -102,7 +102,7 @@ def _lap(ws: Workspace, agent: Agent, steps: int) -> Recording:
 @torch.inference_mode()
 def _expected(m: MDNRNN, codes: np.ndarray, lap: Recording, maps: np.ndarray) -> np.ndarray:
     """The mean of what M predicted for each code; of the first, which nothing leads to, itself."""
-    z, actions, maps = (torch.from_numpy(x)[None] for x in (codes, lap.actions, maps))
-    hidden, _ = m(z, actions, maps if m.needs_map else None)
+    z, actions, seen = (torch.from_numpy(x)[None] for x in (codes, lap.actions, maps))
+    hidden, _ = m(z, actions, seen if m.needs_map else None)
     expected = m.predict(hidden[0]).mean()
     return torch.cat([z[0, :1], expected[:-1]]).numpy()

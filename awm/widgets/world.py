@@ -1,4 +1,4 @@
-"""What `world.js` needs of V, M and C to dream in a browser, and moments to begin at, in one bundle.
+"""What `world.js` needs of V, M and C to dream in a browser, with moments to begin at.
 
 `world.js` computes with it what `VAE.decode`, `MDNRNN.step`, `MDNRNN.predict`, `Prediction.pick`
 and `controller.act` compute, and nothing else: whatever is the same at every step is folded into
@@ -103,7 +103,9 @@ def bundle(ws: Workspace) -> tuple[dict, dict[str, Tensor]]:
         codes, _, _ = v.encode_frames(episode.frames[begin : shown.stop])
         before, codes = map(torch.from_numpy, np.split(codes, [start.step - begin]))
         arrays[f"start{number}.codes"] = codes
-        arrays[f"start{number}.actions"] = torch.from_numpy(episode.actions[shown][: len(codes) - 1])
+        arrays[f"start{number}.actions"] = torch.from_numpy(
+            episode.actions[shown][: len(codes) - 1]
+        )
         actions = torch.from_numpy(episode.actions[begin : start.step])
         for kind, m in ms.items():
             found = remembered(m, before, actions)
