@@ -8,14 +8,18 @@ import json
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from markupsafe import Markup
+
 from awm.config import Profile
 from awm.errors import AwmError
 from awm.ids import Agent, Memory
-from awm.report import demos, facts, page
+from awm.report import facts, page
+from awm.report.page import Body
 from awm.report.records import Value, duration, record
 from awm.report.story import Story
 from awm.store import Workspace
 from awm.study import results
+from awm.widgets import demos
 
 #: What the table of provenance lists, in its order.
 _RECORDS = (
@@ -58,7 +62,23 @@ def _story(ws: Workspace, executed: dict[str, Path]) -> str:
     body = Story(ws, executed).render(source, **facts.values(ws))
     names = [name for pattern in _RECORDS for name in ws.names(pattern)]
     names += [f"notebooks/{name}.json" for name in executed]
-    return page.page(ws, "index", demos.insert(ws, body), executed, _stages(ws, names))
+    return page.page(ws, "index", _with_demos(ws, body), executed, _stages(ws, names))
+
+
+def _with_demos(ws: Workspace, body: Body) -> Body:
+    """The body with all demonstrations that it has a place and the profile has data for."""
+    made, parts = demos.make(ws, [name for name in demos.DEMOS if body.has(name)])
+    for name, html in made.items():
+        body = body.insert(name, html)
+    if not parts:
+        return body
+    tail = page.template("demos.html.j2").render(
+        parts={
+            name: Markup(json.dumps(part).replace("<", "\\u003c")) for name, part in parts.items()
+        },
+        script=Markup(demos.SCRIPT),
+    )
+    return body.append(tail)
 
 
 def _notebook(ws: Workspace, name: str, executed: dict[str, Path]) -> str:

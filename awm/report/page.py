@@ -18,6 +18,7 @@ from markupsafe import Markup
 from awm import store
 from awm.errors import AwmError
 from awm.store import Workspace
+from awm.widgets import demos
 
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -129,7 +130,7 @@ def page(
         run=store.provenance(workspace.profile),
         commit=commit,
         date=datetime.now().strftime("%-d %B %Y"),
-        style=asset("style.css"),
+        style=asset("style.css") + Markup(demos.STYLE),
         script=asset("page.js"),
     )
 

@@ -10,7 +10,6 @@ import base64
 import io
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -30,9 +29,6 @@ from awm.models.mdn_rnn import MDNRNN
 from awm.models.vae import VAE
 from awm.store import Workspace
 from awm.training import mdn_rnn, vae
-
-#: The world model in JavaScript.
-SCRIPT = Path(__file__).parent / "world.js"
 
 #: The Ms that dream in a browser. Not the spatially attentive one: it looks at V's map of a frame,
 #: for which a page would have to carry V's encoder or a head that guesses the map.
@@ -67,10 +63,13 @@ class Start:
 
 def lack(ws: Workspace) -> str | None:
     """What a dream in a browser lacks in this profile, as a sentence; None if it lacks nothing."""
-    if ws.find(stages.vae(ws.profile).name) is None:
-        return "There is no dream to drive: V has not been trained in this profile."
+    seeing, dreaming = stages.vae(ws.profile), stages.mdn_rnn(ws.profile, Memory())
+    if ws.find(seeing.name) is None:
+        return (
+            f"There is no dream to drive: V has not been trained in this profile. {seeing.remedy}"
+        )
     if not _trained(ws):
-        return "There is no dream to drive: no M that can dream here has been trained."
+        return f"There is no dream to drive: no M that can dream here is trained. {dreaming.remedy}"
     try:
         data.open_rollouts(ws)
     except AwmError as error:

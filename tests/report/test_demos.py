@@ -8,11 +8,11 @@ from dreaming import dreaming, random_v
 
 from awm import stages
 from awm.ids import Agent, Memory
-from awm.report import demos, page
+from awm.report import build, page
 from awm.report.page import Body
 from awm.store import Workspace
 from awm.training import mdn_rnn
-from awm.widgets import laps
+from awm.widgets import demos, laps
 from awm.worlds.lanes import Recording
 
 PLACES = "".join(f'<div id="{name}">\n\n</div>' for name in demos.DEMOS)
@@ -36,7 +36,7 @@ def made(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(laps, "_lap", circle)
         with dreaming(tmp_path_factory.mktemp("demos")) as (ws, *_):
-            body = demos.insert(ws, Body(PLACES + "<p style='height: 200vh'></p>", []))
+            body = build._with_demos(ws, Body(PLACES + "<p style='height: 200vh'></p>", []))
             html = page.page(ws, "index", body, [], [])
     path = ws.root / "index.html"
     path.write_text(html, "utf-8")
@@ -68,11 +68,11 @@ def test_what_a_dream_lacks_is_said(workspace, monkeypatch):
     ws = Workspace.open("smoke")
 
     def filled() -> str:
-        return demos.insert(ws, Body(PLACES, [])).html
+        return build._with_demos(ws, Body(PLACES, [])).html
 
-    assert "V has not been trained in this profile" in filled()
+    assert "V has not been trained" in filled()
     ws.save(stages.vae(ws.profile), random_v().state_dict(), kl_per_latent=[0.0] * 32)
-    assert "no M that can dream here has been trained" in filled()
+    assert "no M that can dream here is trained" in filled()
     m = mdn_rnn.build(ws.profile, Memory("temporal"))
     ws.save(stages.mdn_rnn(ws.profile, Memory("temporal")), m.state_dict())
     assert "awm collect --profile smoke" in filled()
@@ -83,7 +83,7 @@ def test_without_an_agent_there_is_no_race(tmp_path):
     with dreaming(tmp_path) as (ws, *_):
         for path in ws.own.glob("agents/*"):
             path.unlink()
-        html = demos.insert(ws, Body(PLACES, [])).html
+        html = build._with_demos(ws, Body(PLACES, [])).html
     assert 'data-demo="hero"' in html and 'data-demo="latents"' in html
     assert 'data-demo="race"' not in html and 'data-demo="lap"' not in html
     assert '<div id="' not in html

@@ -4,6 +4,7 @@ import base64
 import io
 import math
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -21,7 +22,7 @@ from awm.models.mdn_rnn import MDNRNN, State
 from awm.models.vae import VAE
 from awm.store import Workspace
 from awm.training import mdn_rnn
-from awm.widgets import world
+from awm.widgets import demos, world
 
 STEPS = 12
 
@@ -115,9 +116,9 @@ def test_a_film_has_its_frames_in_rows():
 
 
 def test_the_script_holds_what_was_assembled():
-    text = (world.SCRIPT.parent / "world.wat").read_text("utf-8")
+    text = Path(world.__file__).with_name("world.wat").read_text("utf-8")
     assembled = base64.b64encode(bytes(wasmtime.wat2wasm(text))).decode()
-    literal = re.search(r"ASSEMBLED =(.*?);", world.SCRIPT.read_text("utf-8"), re.S)[1]
+    literal = re.search(r"ASSEMBLED =(.*?);", demos.SCRIPT, re.S)[1]
     assert "".join(re.findall(r'"(.*?)"', literal)) == assembled
 
 
@@ -125,7 +126,7 @@ def test_the_script_holds_what_was_assembled():
 def engine(made, browser):
     """An empty page with the world model, to compute with."""
     page = browser.new_page()
-    page.add_script_tag(content=world.SCRIPT.read_text("utf-8"))
+    page.add_script_tag(content=demos.SCRIPT)
     page.evaluate("(bundle) => { window.opened = new awmWorld.World(bundle); }", made[3])
     yield page
     page.close()

@@ -1,9 +1,10 @@
-// What the reader plays with: the divisions that awm/report/demos.py has filled, each brought to
-// life by one function. Nothing is unpacked before the first of them comes into view.
-(() => {
+// What the reader plays with: brings to life the demonstrations in an element, the HTML of
+// demos.html.j2, with the data that `find(name)` returns. Nothing is asked for or unpacked before the
+// first of them is near the window.
+function awmDemos(within, find) {
   const still = matchMedia("(prefers-reduced-motion: reduce)").matches;
   const data = {};
-  const part = (name) => data[name] ||= JSON.parse(document.getElementById(`demo-${name}`).textContent);
+  const part = (name) => data[name] ||= find(name);
   let opened = null;
   const world = () => opened ||= new awmWorld.World(part("world"));
   const fixed = (number, digits = 0) => number.toFixed(digits).replace("-", "−");
@@ -470,5 +471,5 @@
       lives[target.dataset.demo](target);
     }
   }, { rootMargin: "200px" });
-  document.querySelectorAll("[data-demo]").forEach((root) => near.observe(root));
-})();
+  within.querySelectorAll("[data-demo]").forEach((root) => near.observe(root));
+}
