@@ -107,11 +107,22 @@ def profile_(
 
 
 @app.command()
-def collect(profile: Profile = None, workers: Workers = None) -> None:
+def collect(profile: Profile = None, workers: Workers = None, cluster: Cluster = None) -> None:
     """Let the drivers drive, and record rollouts."""
     from awm.data.rollouts import collect
 
-    print(f"{len(collect(_open(profile), workers))} episodes")
+    print(f"{len(collect(_open(profile), workers, cluster))} episodes")
+
+
+@app.command("store")
+def keep_arrays(
+    address: Annotated[str, typer.Argument(help="A folder, or s3://bucket/folder.")],
+    profile: Profile = None,
+) -> None:
+    """Let a profile's rollouts and latents lie elsewhere: in a folder, or in an object store."""
+    from awm.data import arrays
+
+    arrays.keep_at(_open(profile), address)
 
 
 @train.command("vae")
@@ -168,11 +179,12 @@ def iterate(
     seed: Seed = 0,
     profile: Profile = None,
     workers: Workers = None,
+    cluster: Cluster = None,
 ) -> None:
     """Rounds of dreaming, driving and learning, from one training of M on."""
     from awm.study.rounds import rounds
 
-    for entry in rounds(_open(profile), Memory(kind, seed), workers):
+    for entry in rounds(_open(profile), Memory(kind, seed), workers, cluster):
         print(
             f"round {entry['round']}: {entry['real_steps']:,} real steps recorded, "
             f"{entry['dreamt']:.0f} dreamt, {entry['real']:.0f} on the track"
@@ -194,12 +206,15 @@ def evaluate(
     ] = None,
     profile: Profile = None,
     workers: Workers = None,
+    cluster: Cluster = None,
 ) -> None:
     """Drive whole episodes on test tracks and record every return."""
     from awm.study.evaluation import evaluate, table
+    from awm.worlds.crew import crew
 
     who = Agent.parse(agent)
-    found = evaluate(_open(profile), who, frames, episodes, seed, workers, alteration)
+    with crew(workers, cluster) as hands:
+        found = evaluate(_open(profile), who, frames, episodes, seed, hands, alteration)
     print(table([found]).T.to_string())
 
 

@@ -1,4 +1,4 @@
-"""Worker processes: one thread each, and gone when the process that started them is."""
+"""Workers: processes that end with the one that started them, or a Dask cluster."""
 
 import multiprocessing
 import os
@@ -6,7 +6,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Executor, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 
@@ -14,6 +14,27 @@ from awm.errors import AwmError
 
 #: Seconds after which a worker notices that it is alone.
 _LOOKS_EVERY = 1.0
+
+
+@contextmanager
+def workers(count: int | None = None, cluster: str | None = None) -> Iterator[tuple[Executor, int]]:
+    """Something that runs functions elsewhere, and how many at a time.
+
+    Args:
+        count: by default one a core, or one a thread of the cluster.
+        cluster: the address of a Dask scheduler, whose workers need this package and no files, or
+            `"local"` for one that is started here.
+
+    Raises:
+        AwmError: if no scheduler answers, or it has no workers; as `pool`.
+    """
+    if cluster is None:
+        count = count or os.cpu_count() or 1
+        with pool(count) as executor:
+            yield executor, count
+    else:
+        with _dask(cluster) as (executor, threads):
+            yield executor, count or threads
 
 
 @contextmanager
@@ -44,6 +65,36 @@ def pool(workers: int | None = None) -> Iterator[ProcessPoolExecutor]:
                     "be."
                 ) from error
             raise
+
+
+@contextmanager
+def _dask(address: str) -> Iterator[tuple[Executor, int]]:
+    try:
+        from distributed import Client, LocalCluster
+    except ImportError:
+        raise AwmError("A cluster needs Dask. Install it with `pip install 'awm[cluster]'`.") from (
+            None
+        )
+    if address == "local":
+        # A thread each: torch, numba and BLAS would otherwise take all cores, every one of them.
+        cluster = LocalCluster(os.cpu_count(), threads_per_worker=1, dashboard_address=None)
+        with cluster, _dask(cluster.scheduler_address) as found:
+            yield found
+        return
+    try:
+        client = Client(address, timeout=10)
+    except (OSError, TimeoutError, ValueError) as error:
+        raise AwmError(
+            f"No Dask scheduler answers at {address} ({error}). Start one with `dask scheduler` "
+            "and workers with `dask worker ADDRESS --nthreads 1`."
+        ) from error
+    with client:
+        threads = sum(client.nthreads().values())
+        if not threads:
+            raise AwmError(
+                f"The cluster at {address} has no workers. Start `dask worker {address}`."
+            )
+        yield client.get_executor(pure=False), threads
 
 
 def _begin(parent: int) -> None:

@@ -41,6 +41,10 @@ from awm.errors import AwmError
 CHECKOUT = Path(__file__).parent.parent
 
 
+#: In a profile's folder, where its stores of arrays lie if not there (`awm.data.arrays`).
+ARRAYS = "arrays.json"
+
+
 @dataclass(frozen=True)
 class Stage:
     """A result by what it is a function of.
@@ -182,7 +186,8 @@ class Workspace:
         name = str(Path(stage.name).with_suffix(".json"))
         for place in [self.own] if self.retraining else [self.own, self.committed]:
             path = place / stage.name
-            if not path.exists():
+            elsewhere = path.suffix == ".zarr" and (place / ARRAYS).exists()
+            if not (path.exists() or elsewhere and (place / name).exists()):
                 continue
             if not (place / name).exists():
                 raise AwmError(
@@ -383,6 +388,15 @@ def _code() -> str:
 
 #: The hash of this package's source when it was imported: what runs, committed or not.
 CODE = _code()
+
+
+def check_code(code: str) -> None:
+    """AwmError if this process runs another version of the package than the one of that hash."""
+    if code != CODE:
+        raise AwmError(
+            "A worker runs another version of awm than the run it is to help. Install the same "
+            "one there."
+        )
 
 
 @cache

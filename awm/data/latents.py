@@ -4,15 +4,14 @@ Stored beside the rollouts, because M passes over them many times and V is the d
 is stored is the Gaussian, not a sample of it.
 """
 
-import shutil
-from pathlib import Path
+from collections.abc import Sequence
 from zlib import crc32
 
 import numpy as np
-import zarr
 from tqdm.auto import tqdm
 
 from awm import stages, store
+from awm.data import arrays
 from awm.data.rollouts import Rollouts
 from awm.ids import PLAIN, Memory
 from awm.models.vae import VAE
@@ -29,16 +28,17 @@ class Latents:
         AwmError: if they are damaged.
     """
 
-    def __init__(self, paths: list[Path]):
+    def __init__(self, places: Sequence[str]):
         self.mu, self.logvar = (
-            np.concatenate([_verified(path, name) for path in paths]) for name in ("mu", "logvar")
+            np.concatenate([_verified(place, name) for place in places])
+            for name in ("mu", "logvar")
         )
         self._maps = []
-        for path in paths:
-            with store.reading(path):
-                maps = zarr.open_group(path, mode="r")["maps"]
+        for place in places:
+            with store.reading(place):
+                maps = arrays.opened(place)["maps"]
                 self._maps += [(maps, i) for i in range(maps.shape[0])]
-        self._unverified = list(paths)
+        self._unverified = list(places)
 
     @property
     def map_shape(self) -> tuple[int, int]:
@@ -53,15 +53,15 @@ class Latents:
         return array[place, steps]
 
 
-def _verified(path: Path, name: str, keep: bool = True) -> np.ndarray | None:
+def _verified(place: str, name: str, keep: bool = True) -> np.ndarray | None:
     """An array of all episodes, as it was written; None if it is too large to `keep`.
 
     Raises:
         AwmError: if it is not what was written.
     """
     kept = []
-    with store.reading(path):
-        group = zarr.open_group(path, mode="r")
+    with store.reading(place):
+        group = arrays.opened(place)
         for values, checksum in zip(group[name], group.attrs["checksums"][name], strict=True):
             if crc32(values) != checksum:
                 raise ValueError(f"{name} are not what was written")
@@ -74,24 +74,20 @@ def encode_latents(ws: Workspace, vae: VAE, memory: Memory = PLAIN) -> Latents:
     return Latents([_encoded(ws, vae, each) for each in stages.recorded(ws.profile, memory)])
 
 
-def _encoded(ws: Workspace, vae: VAE, recording: Stage) -> Path:
+def _encoded(ws: Workspace, vae: VAE, recording: Stage) -> str:
     stage = stages.latents(ws.profile, recording)
     with ws.lock(stage.name):
         return _encode(ws, vae, recording, stage)
 
 
-def _encode(ws: Workspace, vae: VAE, recording: Stage, stage: Stage) -> Path:
-    path = ws.own / stage.name
+def _encode(ws: Workspace, vae: VAE, recording: Stage, stage: Stage) -> str:
+    place = arrays.address(ws, stage.name)
     # What they were made from, by content: latents are made again rather than refused.
     source = [ws.manifest(each)["content"] for each in stage.inputs.values()]
-    if path.exists():
-        with store.reading(path):
-            if zarr.open_group(path, mode="r").attrs.get("source") == source:
-                return path
-        shutil.rmtree(path)
-    rollouts = Rollouts([ws.own / recording.name])
-    new = path.with_name(f".{path.name}.new")
-    group = zarr.open_group(new, mode="w")
+    if arrays.exists(place) and arrays.opened(place).attrs.get("source") == source:
+        return place
+    rollouts = Rollouts([arrays.address(ws, recording.name)])
+    group = arrays.opened(place, "w")
     count, steps = len(rollouts), rollouts.longest + 1
     for name, shape, dtype in (
         ("mu", (vae.z_size,), "float32"),
@@ -113,6 +109,6 @@ def _encode(ws: Workspace, vae: VAE, recording: Stage, stage: Stage) -> Path:
             padded[: len(values)] = values
             group[name][i] = padded
             checksums[name].append(crc32(padded))
+    # Last of all: latents with a source are whole.
     group.attrs.update(source=source, checksums=checksums)
-    new.rename(path)
-    return path
+    return place

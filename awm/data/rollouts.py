@@ -8,26 +8,27 @@ Arrays `[episode, time, ...]`, padded to the longest possible episode:
 - `lengths`, `seeds`, and the drivers' names, one an episode; `checksums` uint32 `[N, 5]`, one
   an array, verified whenever one is read
 
-Workers write their episodes' chunks side by side. An episode counts once its length is written,
-so a killed collection goes on where it was. Nothing here needs the whole store in memory.
+Workers drive and send what happened; this process writes it. An episode counts once its length is
+written, so a killed collection goes on where it was. Nothing here needs the whole store in memory.
 """
 
 import json
 import time
-from collections import Counter
-from concurrent.futures import as_completed
+from collections import Counter, deque
+from collections.abc import Sequence
+from concurrent.futures import FIRST_COMPLETED, Executor, wait
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from zlib import crc32
 
 import numpy as np
-import zarr
 from tqdm.auto import tqdm
 from zarr.codecs import BloscCodec
 
 from awm import config, processes, stages, store
 from awm.config import Data
+from awm.data import arrays
 from awm.data.drivers import DRIVERS, assign
 from awm.errors import AwmError
 from awm.ids import PLAIN, Memory
@@ -41,6 +42,7 @@ TELEMETRY = ("x", "y", "speed", "steering_angle", "centre_distance", "wheels_on_
 
 #: The arrays, in the order of their checksums.
 ARRAYS = ("frames", "actions", "rewards", "terminated", "telemetry")
+_TYPES = ("uint8", "float32", "float32", "bool", "float32")
 
 
 @dataclass(frozen=True)
@@ -59,15 +61,15 @@ class Episode:
 class Rollouts:
     """Finished stores, opened for reading: their episodes one store after the other."""
 
-    def __init__(self, paths: list[Path]):
-        groups = [zarr.open_group(path, mode="r") for path in paths]
+    def __init__(self, places: Sequence[str]):
+        groups = [arrays.opened(place) for place in places]
         self.lengths = np.concatenate([group["lengths"][:] for group in groups])
         self.seeds = np.concatenate([group["seeds"][:] for group in groups])
         self.drivers = [name for group in groups for name in group.attrs["drivers"]]
         self._checksums = np.concatenate([group["checksums"][:] for group in groups])
         self._places = [
-            (path, group, i)
-            for path, group in zip(paths, groups, strict=True)
+            (place, group, i)
+            for place, group in zip(places, groups, strict=True)
             for i in range(group["lengths"].shape[0])
         ]
         self._splits: dict[str, list[int]] = {}
@@ -121,24 +123,28 @@ def open_rollouts(ws: Workspace, memory: Memory = PLAIN) -> Rollouts:
     return Rollouts([_finished(ws, stage) for stage in stages.recorded(ws.profile, memory)])
 
 
-def _finished(ws: Workspace, stage: Stage) -> Path:
-    path = ws.own / stage.name
-    if not path.exists():
-        raise AwmError(f"There are no rollouts at {path}. {stage.remedy}")
-    if not path.with_suffix(".json").exists():
+def _finished(ws: Workspace, stage: Stage) -> str:
+    place = arrays.address(ws, stage.name)
+    if not arrays.exists(place):
+        raise AwmError(f"There are no rollouts at {place}. {stage.remedy}")
+    if not _manifest(ws, stage).exists():
         _check(ws, stage)
         raise AwmError(
-            f"The rollouts at {path} are not finished. {stage.remedy} It goes on from there."
+            f"The rollouts at {place} are not finished. {stage.remedy} It goes on from there."
         )
     manifest = ws.manifest(stage)
-    with store.reading(path):
-        same = manifest["content"] == _content(zarr.open_group(path, mode="r"))
+    with store.reading(place):
+        same = manifest["content"] == _content(arrays.opened(place))
     if not same:
         raise AwmError(
-            f"{path} is not what its manifest describes: it is damaged, or only one of the two was "
-            f"replaced. Move both away. {stage.remedy}"
+            f"{place} is not what its manifest describes: it is damaged, or only one of the two "
+            f"was replaced. Move both away. {stage.remedy}"
         )
-    return path
+    return place
+
+
+def _manifest(ws: Workspace, stage: Stage) -> Path:
+    return (ws.own / stage.name).with_suffix(".json")
 
 
 def _content(group) -> str:
@@ -148,8 +154,12 @@ def _content(group) -> str:
     return sha256(b"".join(numbers) + names.encode()).hexdigest()[:16]
 
 
-def collect(ws: Workspace, workers: int | None = None) -> Rollouts:
-    """Let the drivers of the profile drive; returns at once if that has been done."""
+def collect(ws: Workspace, workers: int | None = None, cluster: str | None = None) -> Rollouts:
+    """Let the drivers of the profile drive; returns at once if that has been done.
+
+    Args:
+        workers, cluster: as for `awm.processes.workers`.
+    """
     data = ws.profile.data
     if unknown := dict(data.drivers).keys() - DRIVERS:
         raise AwmError(
@@ -157,7 +167,8 @@ def collect(ws: Workspace, workers: int | None = None) -> Rollouts:
         )
     names = assign(data.rollouts, dict(data.drivers))
     drivers, lengths = [DRIVERS[name]() for name in names], _lengths(data, names)
-    record(ws, stages.rollouts(ws.profile), names, drivers, lengths=lengths, workers=workers)
+    stage, hands = stages.rollouts(ws.profile), {"workers": workers, "cluster": cluster}
+    record(ws, stage, names, drivers, lengths=lengths, **hands)
     return open_rollouts(ws)
 
 
@@ -180,6 +191,7 @@ def record(
     offset: int = 0,
     lengths: list[int] | None = None,
     workers: int | None = None,
+    cluster: str | None = None,
 ) -> None:
     """Let drivers drive and store what happens; goes on with a store that is unfinished.
 
@@ -188,23 +200,23 @@ def record(
             pickled, and the `names` they are recorded under.
         offset: of the tracks' seeds, among those of data.
         lengths: steps of each episode, at most; by default the profile's.
-        workers: processes; by default one a core.
+        workers, cluster: as for `awm.processes.workers`.
     """
     lengths = lengths or [ws.profile.data.steps] * len(names)
     with ws.lock(stage.name):
-        _record(ws, stage, names, drivers, offset, lengths, workers)
+        _record(ws, stage, names, drivers, offset, lengths, workers, cluster)
 
 
-def _record(ws: Workspace, stage: Stage, names, drivers, offset: int, most, workers) -> None:
-    path = ws.own / stage.name
+def _record(ws: Workspace, stage: Stage, names, drivers, offset: int, most, *hands) -> None:
     group = _open_for_writing(ws, stage, names, offset)
-    if path.with_suffix(".json").exists():
+    if _manifest(ws, stage).exists():
         ws.manifest(stage)
         return
     missing = [int(i) for i in np.flatnonzero(group["lengths"][:] < 0)]
     started = time.perf_counter()
     try:
-        _drive_all(path, group, drivers, most, missing, workers)
+        with processes.workers(*hands) as (executor, size):
+            _drive_all(group, drivers, most, missing, executor, size)
     finally:
         seconds = group.attrs["wall_time_s"] + time.perf_counter() - started
         group.attrs["wall_time_s"] = round(seconds, 1)
@@ -217,16 +229,15 @@ def _record(ws: Workspace, stage: Stage, names, drivers, offset: int, most, work
         drivers=names,
         frames=int(np.sum(lengths) + len(lengths)),
     )
-    store.write_json(path.with_suffix(".json"), manifest)
+    store.write_json(_manifest(ws, stage), manifest)
 
 
 def _check(ws: Workspace, stage: Stage) -> None:
-    path = ws.own / stage.name
-    with store.reading(path):
-        record = zarr.open_group(path, mode="r").attrs.get("record", {})
+    place = arrays.address(ws, stage.name)
+    record = arrays.opened(place).attrs.get("record", {})
     if differs := ws.differences(record, stage):
         raise AwmError(
-            f"The rollouts at {path} were begun {differs}. Move them away, or work in a profile "
+            f"The rollouts at {place} were begun {differs}. Move them away, or work in a profile "
             "with a name of its own."
         )
 
@@ -241,23 +252,16 @@ def _split(count: int, share: float) -> dict[str, list[int]]:
 
 
 def _open_for_writing(ws: Workspace, stage: Stage, names: list[str], offset: int):
-    path = ws.own / stage.name
-    if path.exists():
+    place = arrays.address(ws, stage.name)
+    if arrays.exists(place) and "record" in arrays.opened(place).attrs:
         _check(ws, stage)
-        return zarr.open_group(path, mode="r+")
+        return arrays.opened(place, "r+")
     data, count = ws.profile.data, len(names)
     steps = MAX_EPISODE_STEPS if data.ending else data.steps  # for which there is room
-    # Built beside its place and moved there: a store that exists has all its arrays.
-    new = path.with_name(f".{path.name}.new")
-    group = zarr.open_group(new, mode="w")
+    group = arrays.opened(place, "w")
     compressor = BloscCodec(cname="zstd", clevel=3, shuffle="noshuffle")
-    for name, shape, dtype in (
-        ("frames", (steps + 1, 64, 64, 3), "uint8"),
-        ("actions", (steps, 3), "float32"),
-        ("rewards", (steps,), "float32"),
-        ("terminated", (steps,), "bool"),
-        ("telemetry", (steps + 1, len(TELEMETRY)), "float32"),
-    ):
+    shapes = ((steps + 1, 64, 64, 3), (steps, 3), (steps,), (steps,), (steps + 1, len(TELEMETRY)))
+    for name, shape, dtype in zip(ARRAYS, shapes, _TYPES, strict=True):
         group.create_array(
             name, shape=(count, *shape), chunks=(1, *shape), dtype=dtype, compressors=[compressor]
         )
@@ -267,24 +271,35 @@ def _open_for_writing(ws: Workspace, stage: Stage, names: list[str], offset: int
     seeds = np.array(config.track_seeds(config.DATA_SEEDS, count, ws.profile.seed * count + offset))
     group.create_array("seeds", data=seeds, chunks=(count,))
     splits = _split(count, ws.profile.data.validation_share)
+    # Last of all: a store with a record has all its arrays.
     record = ws.describe(stage)
     group.attrs.update(record=record, drivers=names, splits=splits, wall_time_s=0.0)
-    new.rename(path)
-    return zarr.open_group(path, mode="r+")
+    return group
 
 
-def _drive_all(path: Path, group, drivers, most, missing: list[int], workers) -> None:
-    seeds = group["seeds"][:]
+def _drive_all(group, drivers, most, missing: list[int], executor: Executor, size: int) -> None:
+    seeds, queue, pending = group["seeds"][:], deque(missing), {}
     bar = tqdm(total=len(seeds), initial=len(seeds) - len(missing), unit="episode", desc="rollouts")
-    with bar, processes.pool(workers) as pool:
-        jobs = [
-            pool.submit(_drive_one, path, i, drivers[i], int(seeds[i]), most[i]) for i in missing
-        ]
-        for job in as_completed(jobs):
-            index, length, checksums = job.result()
-            group["checksums"][index] = checksums
-            group["lengths"][index] = length
-            bar.update()
+    with bar:
+        while queue or pending:
+            # A few at a time: an episode is 5 MB, and has to be written before it is forgotten.
+            while queue and len(pending) < 3 * size:
+                i = queue.popleft()
+                episode = (store.CODE, drivers[i], int(seeds[i]), most[i])
+                pending[executor.submit(_drive_one, *episode)] = i
+            for job in wait(pending, return_when=FIRST_COMPLETED).done:
+                _write(group, pending.pop(job), job.result())
+                bar.update()
+
+
+def _write(group, index: int, columns: list[np.ndarray]) -> None:
+    """An episode's arrays into a store; it counts from its length on, which comes last."""
+    for name, column in zip(ARRAYS, columns, strict=True):
+        padded = np.zeros(group[name].shape[1:], group[name].dtype)
+        padded[: len(column)] = column
+        group[name][index] = padded
+    group["checksums"][index] = [crc32(column) for column in columns]
+    group["lengths"][index] = len(columns[ARRAYS.index("actions")])
 
 
 def _telemetry(env) -> tuple[float, ...]:
@@ -301,9 +316,9 @@ def _telemetry(env) -> tuple[float, ...]:
     )
 
 
-def _drive_one(path: Path, index: int, driver, seed: int, most: int) -> tuple[int, int, list[int]]:
-    """Drive one episode and write its chunks; returns (index, length, checksums)."""
-    group = zarr.open_group(path, mode="r+")
+def _drive_one(code: str, driver, seed: int, most: int) -> list[np.ndarray]:
+    """Drive one episode; returns its `ARRAYS`."""
+    store.check_code(code)
     env = FastCarRacing()
     frame, _ = env.reset(seed=seed)
     driver.reset(env, np.random.default_rng(seed))
@@ -317,14 +332,8 @@ def _drive_one(path: Path, index: int, driver, seed: int, most: int) -> tuple[in
             column.append(value)
         if terminated:
             break
-    checksums = []
-    for name in ARRAYS:
-        array, column = group[name], columns[name]
-        padded = np.zeros(array.shape[1:], array.dtype)
-        padded[: len(column)] = column
-        array[index] = padded
-        checksums.append(crc32(padded[: len(column)]))
-    return index, len(columns["actions"]), checksums
+    types = dict(zip(ARRAYS, _TYPES, strict=True))
+    return [np.array(columns[name], types[name]) for name in ARRAYS]
 
 
 def coverage(rollouts: Rollouts) -> dict[str, dict]:

@@ -11,6 +11,7 @@ from dataclasses import replace
 import numpy as np
 
 from awm import stages
+from awm.data import arrays
 from awm.data.rollouts import Rollouts, held_out_frames, open_rollouts
 from awm.data.rollouts import record as record_rollouts
 from awm.evolution.search import best_validated, evolve, load, log_of
@@ -23,7 +24,9 @@ from awm.worlds.track import AgentDriver
 _TRACKS_A_ROUND = 1_000_000
 
 
-def rounds(ws: Workspace, memory: Memory = PLAIN, workers: int | None = None) -> list[dict]:
+def rounds(
+    ws: Workspace, memory: Memory = PLAIN, workers: int | None = None, cluster: str | None = None
+) -> list[dict]:
     """Go through all rounds of a profile; returns at once if it has been done, else goes on.
 
     An entry of the result is a round: `round`, the `agent` that dreamt best, `real_steps` recorded
@@ -34,6 +37,7 @@ def rounds(ws: Workspace, memory: Memory = PLAIN, workers: int | None = None) ->
 
     Args:
         memory: the M that dreams, of round 0.
+        workers, cluster: as for `awm.processes.workers`.
     """
     each = [replace(memory, round=n) for n in range(ws.profile.dream.rounds + 1)]
     agents = [agent for m in each for agent in ws.profile.dreamers(m)]
@@ -46,10 +50,10 @@ def rounds(ws: Workspace, memory: Memory = PLAIN, workers: int | None = None) ->
         return found["rounds"]
     for m in each:
         if m.round:
-            record(ws, m, workers)
+            record(ws, m, workers, cluster)
             mdn_rnn.train(ws, m)
         for agent in ws.profile.dreamers(m):
-            evolve(ws, agent, workers)
+            evolve(ws, agent, workers, cluster)
     return ws.record(stage, lambda: {"rounds": [_round(ws, m) for m in each]})["rounds"]
 
 
@@ -58,7 +62,7 @@ def _round(ws: Workspace, memory: Memory) -> dict:
     # By what it dreamt on held-out beginnings: no real return chooses.
     agent = max(found, key=lambda each: best_validated(found[each])["validation"])
     chosen = best_validated(found[agent])
-    newest = Rollouts([ws.own / stages.recorded(ws.profile, memory)[-1].name])
+    newest = Rollouts([arrays.address(ws, stages.recorded(ws.profile, memory)[-1].name)])
     error = vae.validate(vae.load(ws), held_out_frames(newest, "test"), ws.profile.vae.free_nats)[
         "reconstruction"
     ]
@@ -75,7 +79,9 @@ def _round(ws: Workspace, memory: Memory) -> dict:
     }
 
 
-def record(ws: Workspace, memory: Memory, workers: int | None = None) -> None:
+def record(
+    ws: Workspace, memory: Memory, workers: int | None = None, cluster: str | None = None
+) -> None:
     """Record what a memory of a later round learns from: the agents of the round before drive.
 
     Every episode has a copy of its own, as far from its agent as candidates of the evolution are,
@@ -94,4 +100,5 @@ def record(ws: Workspace, memory: Memory, workers: int | None = None) -> None:
         drivers.append(AgentDriver(v, m, controller.inputs.fold(controller.parameters + apart)))
     # A chain's tracks are its own, too.
     offset = (memory.round + ws.profile.dream.rounds * memory.seed) * _TRACKS_A_ROUND
-    record_rollouts(ws, stage, ["agent"] * count, drivers, offset, workers=workers)
+    hands = {"workers": workers, "cluster": cluster}
+    record_rollouts(ws, stage, ["agent"] * count, drivers, offset, **hands)

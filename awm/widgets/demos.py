@@ -113,7 +113,7 @@ def _macro(name: str, *arguments) -> str:
 
 
 class Demonstration(anywidget.AnyWidget):
-    """A demonstration of the report in a notebook: by default M's dream, to drive in.
+    """M's dream beside what happened, to drive in; or another demonstration of the report.
 
     It is computed in the browser; the kernel only sends the weights, once.
 

@@ -5,7 +5,6 @@ and of the code. A worker whose files hold other weights, or none, is sent these
 runs other code refuses.
 """
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, CancelledError, Executor, wait
 from contextlib import contextmanager
@@ -78,11 +77,7 @@ class Place:
             AwmError: if this process runs other code than the description is about.
             Lacking: as `models`.
         """
-        if self.code != store.CODE:
-            raise AwmError(
-                "A worker runs another version of awm than the run it is to help. Install the "
-                "same one there."
-            )
+        store.check_code(self.code)
         return self._open()
 
 
@@ -225,10 +220,9 @@ def crew(
     """Workers for as long as the block lasts.
 
     Args:
-        workers: processes, by default one a core; or tasks at a time of another executor; or a
-            crew that is at work already, since processes take seconds to start.
-        cluster: the address of a Dask scheduler, whose workers need this package, and no files.
-        executor: any other.
+        workers, cluster: as for `awm.processes.workers`; or a crew that is at work already, since
+            processes take seconds to start.
+        executor: any other, with so many tasks at a time as `workers` says.
 
     Raises:
         AwmError: if no scheduler answers, or it has no workers.
@@ -237,34 +231,6 @@ def crew(
         yield workers
     elif executor is not None:
         yield Crew(executor, workers or 2)
-    elif cluster is not None:
-        with _dask(cluster) as (executor, threads):
-            yield Crew(executor, workers or threads)
     else:
-        size = workers or os.cpu_count() or 1
-        with processes.pool(size) as pool:
-            yield Crew(pool, size)
-
-
-@contextmanager
-def _dask(address: str) -> Iterator[tuple[Executor, int]]:
-    try:
-        from distributed import Client
-    except ImportError:
-        raise AwmError("A cluster needs Dask. Install it with `pip install 'awm[cluster]'`.") from (
-            None
-        )
-    try:
-        client = Client(address, timeout=10)
-    except (OSError, TimeoutError, ValueError) as error:
-        raise AwmError(
-            f"No Dask scheduler answers at {address} ({error}). Start one with `dask scheduler` "
-            "and workers with `dask worker ADDRESS --nthreads 1`."
-        ) from error
-    with client:
-        threads = sum(client.nthreads().values())
-        if not threads:
-            raise AwmError(
-                f"The cluster at {address} has no workers. Start `dask worker {address}`."
-            )
-        yield client.get_executor(pure=False), threads
+        with processes.workers(workers, cluster) as (executor, size):
+            yield Crew(executor, size)

@@ -15,7 +15,7 @@ from awm.data.drivers import DRIVERS, assign
 from awm.data.rollouts import collect, held_out_frames, moments, open_rollouts
 from awm.errors import AwmError
 from awm.racing.car_racing import FastCarRacing
-from awm.store import Workspace, read_json
+from awm.store import CODE, Workspace, read_json
 
 
 def of(ws, **data) -> Workspace:
@@ -67,12 +67,11 @@ def test_collection_goes_on_where_it_was(smoke_copy, monkeypatch):
 
     driven = []
 
-    def drive_all(path, group, drivers, most, missing, workers):
+    def drive_all(group, drivers, most, missing, executor, size):
         for i in missing:
             driven.append(i)
             seed = int(group["seeds"][i])
-            _, length, sums = recording._drive_one(path, i, drivers[i], seed, most[i])
-            group["checksums"][i], group["lengths"][i] = sums, length
+            recording._write(group, i, recording._drive_one(CODE, drivers[i], seed, most[i]))
 
     monkeypatch.setattr(recording, "_drive_all", drive_all)  # in this process
     again = collect(smoke_copy)
