@@ -20,7 +20,7 @@ from awm.study import results
 #: What the table of provenance lists, in its order.
 _RECORDS = (
     "rollouts*.json", "vae.json", "mdn_rnn/*.json", "feature_map.json", "agents/*.json",
-    "evaluations/*.json", "study/*.json",
+    "evaluations/*.json", "evaluations/altered/*.json", "study/*.json",
 )  # fmt: skip
 
 
@@ -53,13 +53,19 @@ def build(profile: Profile | str | Workspace | None = None) -> Path:
     return ws.report / "index.html"
 
 
+def _demos(ws: Workspace) -> dict[str, str]:
+    """What runs on the page, HTML by its place in the story."""
+    return {"hero": live_dream.html(ws)}
+
+
 def _story(ws: Workspace, executed: dict[str, Path]) -> str:
-    source = (page.TEMPLATES / "story.md").read_text("utf-8")
-    body = Story(ws, executed).render(source, **facts.values(ws))
+    source, demos = (page.TEMPLATES / "story.md").read_text("utf-8"), _demos(ws)
+    body = Story(ws, executed).render(source, **facts.values(ws, demos))
+    for place in facts.DEMOS:  # one that is not there leaves no trace
+        body = body.insert(place, demos.get(place, ""))
     names = [name for pattern in _RECORDS for name in ws.names(pattern)]
     names += [f"notebooks/{name}.json" for name in executed]
-    dream = live_dream.html(ws)
-    return page.page(ws, "index", body.insert("live-dream", dream), executed, _stages(ws, names))
+    return page.page(ws, "index", body, executed, _stages(ws, names))
 
 
 def _notebook(ws: Workspace, name: str, executed: dict[str, Path]) -> str:
@@ -109,6 +115,9 @@ def label(name: str) -> str:
             case "evaluations":
                 who, _, frames = stem.rpartition(".")
                 return f"Evaluation: {Agent.parse(who).label}, {frames} frames"
+            case "evaluations/altered":
+                who, _, looks = stem.rpartition(".")
+                return f"Altered world: {Agent.parse(who).label}, {looks.partition('-')[0]}"
             case "notebooks":
                 return f"Notebook {words}"
     except AwmError:  # whatever else lies there is called by its name

@@ -3,20 +3,21 @@
 import ast
 import inspect
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, is_dataclass
 from functools import cache
 
 from awm import config
 from awm.config import Profile
+from awm.report.records import Text
 
 
 @dataclass(frozen=True)
 class Table:
-    """A row per setting: its `name`, a value for each of the `columns`, and its `meaning`."""
+    """A row per setting: its name, a value for each of the `columns`, and its meaning."""
 
     title: str
     columns: tuple[str, ...]
-    rows: list[tuple[str, tuple[str, ...], str]]
+    rows: list[tuple[Text, tuple[str, ...], Text]]
 
 
 def tables(profile: Profile) -> list[Table]:
@@ -47,11 +48,10 @@ def seeds() -> list[tuple[str, str]]:
 
 
 def _table(title: str, *sections, columns: Sequence[str] = ("Value",)) -> Table:
-    names = [f.name for f in fields(sections[0])]
     rows = [
-        (name, tuple(_shown(getattr(each, name)) for each in sections), said)
-        for name, said in meanings(type(sections[0])).items()
-        if name in names and not is_dataclass(getattr(sections[0], name))
+        (Text(f"`{n}`"), tuple(_shown(getattr(each, n)) for each in sections), Text(said))
+        for n, said in meanings(type(sections[0])).items()
+        if not is_dataclass(getattr(sections[0], n))
     ]
     return Table(title, tuple(columns), rows)
 

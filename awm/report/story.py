@@ -114,7 +114,9 @@ class Story:
         told = []
         for part, blocks in zip(parts, kept, strict=True):
             missing = {o.partition(":")[0] for o in _MARK.findall(part)} - {""}
-            told += [*blocks, self._missing(missing)]
+            alone = len(blocks) == 1 and blocks[0].startswith("#")
+            if missing or not alone or len(_blocks(part)) == 1:  # no heading of what has all gone
+                told += [*blocks, self._missing(missing)]
         return "".join(told)
 
     def _missing(self, names: set[str]) -> str:
@@ -136,7 +138,7 @@ def _blocks(text: str) -> list[str]:
 
 
 def _with_whole_notes(sections: list[list[str]], notes: set[str]) -> list[list[str]]:
-    """The blocks without marks of those `notes` that are lost, and without notes that none marks."""
+    """The blocks without the marks of `notes` that are lost, and without notes that none marks."""
     blocks = [block for section in sections for block in section]
     lost = notes - {_note(block) for block in blocks}
     marked = {name for block in blocks if not _note(block) for name in _NOTE.findall(block)}

@@ -21,13 +21,13 @@ def better(gap: Estimate | None, than: str) -> str:
 
 
 def helps(gap: Estimate) -> str:
-    """The same of what is added: it helps, it hurts, or that is not shown."""
-    return ("not shown", "it helps", "it hurts")[gap.sign]
+    """The same of what is added: it helps, it hurts, or neither is shown."""
+    return ("no effect is shown", "it helps", "it hurts")[gap.sign]
 
 
 def lowers(gap: Estimate) -> str:
     """Of a difference in negative log-likelihood, where less is better."""
-    return ("not shown", "it hurts", "it helps")[gap.sign]
+    return ("no effect is shown", "it hurts", "it helps")[gap.sign]
 
 
 def drives(gaps: Mapping[str, Estimate | None]) -> str:
@@ -68,7 +68,7 @@ def chooses(gap: Estimate | None, helps: int) -> str:
     if gap is None:
         return ""
     return (
-        "an effect of choosing is not shown",
+        "no effect of choosing is shown",
         "choosing helps beyond the map",
         "choosing hurts",
     )[gap.sign * helps]
@@ -96,6 +96,22 @@ def duel(found: Duel) -> str:
 def solves(mean: float, solved: float) -> str:
     """Of an agent's mean return: whether it is what has always been called solving the task."""
     return "solves the task" if mean >= solved else "does not solve the task"
+
+
+def negative(claims: Mapping[str, Estimate]) -> str:
+    """Of effects that were looked for, named `that …`: those that are not shown; none is ""."""
+    said = [claim for claim, gap in claims.items() if not gap.sign]
+    return f"not shown: {'; '.join(said)}" if said else ""
+
+
+def solvers(plain: bool, attentive: bool) -> str:
+    """Which of the refined agents, without attention and with it, solve the task."""
+    if plain == attentive:
+        return (
+            "neither of the two agents solves the task",
+            "agents with and without attention both solve the task",
+        )[plain]
+    return f"only the agent {('with', 'without')[plain]} attention solves the task"
 
 
 def memory(gap: Estimate | None) -> str:
@@ -127,20 +143,13 @@ def rounds(chains: Sequence[Sequence[Mapping]]) -> str:
     return "every round is a gain" if all(gains) else "not every round is a gain"
 
 
-def teaches(gain: Estimate | None) -> str:
+def teaches(gain: Estimate) -> str:
     """Of the last round's real returns less the first's, over chains: whether dreams teach more."""
-    if gain is None:
-        return "one chain tells nothing of another"
     return (
-        "that rounds improve the driving is not shown",
-        "over the rounds the driving gets better than it was",
-        "over the rounds the driving gets worse than it was",
+        "no effect of the rounds is shown",
+        "after the rounds the driving is better than before",
+        "after the rounds the driving is worse than before",
     )[gain.sign]
-
-
-def idle(rank: Mapping[str, float]) -> str:
-    """Of the rank correlations of real with dreamt return, latents `held` at their mean or not."""
-    return "ranks them better" if rank["held"] > rank["free"] else "does not rank them better"
 
 
 def dreaming_on(runs: Sequence[Sequence[float]]) -> str:
@@ -152,7 +161,7 @@ def dreaming_on(runs: Sequence[Sequence[float]]) -> str:
 def heat(gap: Estimate) -> str:
     """Of real returns after the hottest dreams, less those after the coldest."""
     return (
-        "an effect of heat on the driving is not shown",
+        "no effect of heat on the driving is shown",
         "hot dreams teach better than cold ones",
         "hot dreams teach worse than cold ones",
     )[gap.sign]
