@@ -218,7 +218,7 @@ def _gains(nll: Value) -> Value:
     if not found:
         return NOTHING
     trainings = len(nll.raw[control])
-    facts = {"control": _NAMED[control], "trainings": trainings, "larger": NOTHING}
+    facts = {"control": _NAMED[control], "trainings": trainings, "larger": NOTHING, "even": NOTHING}
     origin = f"{nll.origin}, Dunnett's intervals over {trainings} trainings, less {control}"
     facts |= {kind: _shown(gain, origin, 3) for kind, gain in found.items()}
     facts["average"] = {
@@ -317,12 +317,15 @@ class _Laps:
         origin = f"rollouts, V, M and the logs of the searches that led to {agent.label}"
         spent = {key: Value(n, origin) for key, n in cost.cost(self.ws, agent).items()}
         lost = Value(sum(r < _LOST for r in found["returns"].raw), f"{found.origin}: returns below")
+        middle = statistics.median_of_laps(found["returns"].raw)
+        ends = middle and [Value(end, f"{found.origin}: returns") for end in middle]
         # A mean of 900 has always been called a solution of the task.
         solves = verdicts.solves(found["mean"].raw, evaluation.PERFECT)
         facts = {
             "label": agent.label,
             "sees": _NAMED[agent.memory.kind],
             "lost": lost,
+            "middle": ends or [NOTHING, NOTHING],
             "solves": solves,
         }
         return _with(found, **spent, **facts)
@@ -478,7 +481,7 @@ def _altered(ws: Workspace, laps: _Laps) -> Value:
             usual = laps.found.get((each.raw["frames"], agent))
             duel = usual and evaluation.compare_agents(each.raw, usual.raw)
             gap = duel and duel.mean
-            facts = {"label": agent.label, "looks": Text(_ALTERED[looks])}
+            facts = {"sees": _NAMED[agent.memory.kind], "looks": Text(_ALTERED[looks])}
             facts["gap"] = _shown(gap, f"track by track, {each.origin}, {usual and usual.origin}")
             facts["verdict"] = _said(verdicts.transfers(gap), gap) if gap else None
             rows.append(_with(each, **facts))
@@ -541,11 +544,14 @@ def _rounds(ws: Workspace) -> Value:
         "last": _over(known, -1),
         "count": len(known[0]) - 1,
         "steady": verdicts.rounds([chain.raw for chain in known]),
-        "gain": _shown(gain, f"{origin}: real, last less first, Student's interval"),
-        "teaches": gain and _said(verdicts.teaches(gain), gain),
+        "gain": NOTHING,
         "alone": _when(gain is None),
+        "teaches": NOTHING,
         "deceit": NOTHING if ws.profile.dream.search.moments else verdicts.dreams(known[0].raw),
     }
+    if gain:
+        facts["gain"] = _shown(gain, f"{origin}: real, last less first, Student's interval")
+        facts["teaches"] = _said(verdicts.teaches(gain), gain)
     return Value(facts, origin)
 
 
