@@ -264,23 +264,19 @@ def _ends(ws: Workspace) -> Value:
 def _dream_error(found: Value) -> Value:
     """How far dreams are off, beside the guess without a model, and what attention changes."""
     steps, facts = found["steps"].raw or [], {}
-    for name, step in (("soon", 10), ("second", 50)):
-        at = steps.index(step) if step in steps else len(steps)
-        for kind in ("frame", "return"):
-            off = {end: found["models"]["plain"][end][kind][at] for end in ("mean", "low", "high")}
-            guess, ends = found["persistence"][kind][at], [end.raw for end in off.values()]
-            gap = None if None in ends else Estimate(*(end - guess.raw for end in ends))
-            verdict = gap and _said(verdicts.foresight(gap), gap, better="less")
-            facts.setdefault(name, {})[kind] = off | {"guess": guess, "verdict": verdict}
+    at = steps.index(50) if 50 in steps else len(steps)
+    for kind in ("frame", "return"):
+        off = {end: found["models"]["plain"][end][kind][at] for end in ("mean", "low", "high")}
+        guess, ends = found["persistence"][kind][at], [end.raw for end in off.values()]
+        gap = None if None in ends else Estimate(*(end - guess.raw for end in ends))
+        verdict = gap and _said(verdicts.foresight(gap), gap, better="less")
+        facts.setdefault("second", {})[kind] = off | {"guess": guess, "verdict": verdict}
     less = found["less"].raw or {}
     for kind in ("frame", "return"):
         gaps = {a: Estimate(*less[a][kind].values()) for a in ATTENTIONS if a in less}
         facts[f"{kind}_less"] = (
             gaps and _said(verdicts.predicts(gaps), *gaps.values(), better="less") or None
         )
-        for a, gap in gaps.items():
-            shown = _shown(gap, f"{found.origin}: less.{a}.{kind}", 1)
-            facts.setdefault("beyond", {}).setdefault(a, {})[kind] = shown
     return _with(found, **facts, control=found and _NAMED[found["control"].raw])
 
 
@@ -495,15 +491,14 @@ def _altered(ws: Workspace, laps: _Laps) -> Value:
 
 
 def _dreams(ws: Workspace) -> Value:
-    """The searches in plain M's dream: the best real return on the way, and the last."""
+    """The searches in plain M's dream: whether the last controller was the best on the road."""
     logs = [_log(ws, Agent(Memory(), "dream", seed)) for seed in range(ws.profile.dream.seeds)]
     runs = [[e["real"] for e in log.raw or () if e.get("real") is not None] for log in logs]
     if not all(runs):
         return replace(logs[runs.index([])], raw=None)
-    pairs = (f"{log.highest_of('real')} and {log.last_of('real')}" for log in logs)
     past = any(max(run) > run[-1] for run in runs)
-    facts = {"pairs": Text("; ".join(pairs)), "verdict": verdicts.dreaming_on(runs)}
-    return Value(facts | {"negative": _when(past)}, logs[0].origin)
+    facts = {"verdict": verdicts.dreaming_on(runs), "negative": _when(past)}
+    return Value(facts, logs[0].origin)
 
 
 def _temperatures(ws: Workspace) -> Value:
