@@ -24,13 +24,13 @@ def settings_of(section) -> dict:
 class Data:
     """What is recorded (notebook 01)."""
 
-    rollouts: int  #: episodes
-    steps: int  #: steps an episode, at most; but some run to their end (`ending`)
-    #: The share of episodes that each driver of `awm.data.drivers` drives.
+    rollouts: int  #: recorded episodes
+    steps: int  #: steps per episode, at most, but for those that run to their end
+    #: The share of episodes that each driver drives.
     drivers: tuple[tuple[str, float], ...] = (
         ("random", 0.05), ("walk", 0.1), ("scripted", 0.25), ("noisy", 0.35), ("reckless", 0.25),
     )  # fmt: skip
-    validation_share: float = 0.1  #: of the episodes; the same share again is kept for testing
+    validation_share: float = 0.1  #: share of the episodes; as many again are for testing
     #: The share of each driver's episodes that run to their end: a finished lap, the field's edge,
     #: or Gymnasium's time limit.
     ending: float = field(default=0.0, metadata=_LATER)
@@ -40,34 +40,34 @@ class Data:
 class VAEConfig:
     """V (02): one-cycle Adam."""
 
-    updates: int
-    batch: int  #: frames an update
-    learning_rate: float = 1e-3
-    z_size: int = 32
+    updates: int  #: steps of Adam
+    batch: int  #: frames per update
+    learning_rate: float = 1e-3  #: at its peak
+    z_size: int = 32  #: latents
     #: Nats a latent may cost for free, in total over all of them (the paper's `kl_tolerance`).
     free_nats: float = 0.5
-    encoder: str = field(default="ha2018", metadata=_LATER)  #: of `awm.models.vae.ENCODERS`
-    decoder: str = field(default="ha2018", metadata=_LATER)  #: of `awm.models.vae.DECODERS`
+    encoder: str = field(default="ha2018", metadata=_LATER)  #: one of `ENCODERS`
+    decoder: str = field(default="ha2018", metadata=_LATER)  #: one of `DECODERS`
 
 
 @dataclass(frozen=True)
 class MDNRNNConfig:
     """M (03, 04): one-cycle Adam, gradient clipped."""
 
-    updates: int
-    batch: int  #: sequences an update
-    learning_rate: float
-    hidden_size: int = 256
-    sequence_length: int = 128  #: steps a sequence
-    mixtures: int = 5
+    updates: int  #: steps of Adam
+    batch: int  #: sequences per update
+    learning_rate: float  #: at its peak
+    hidden_size: int = 256  #: units of the LSTM
+    sequence_length: int = 128  #: steps per sequence
+    mixtures: int = 5  #: Gaussians per latent
     memory: int = 32  #: past hidden states that temporal attention remembers
-    gradient_norm: float = 1.0
+    gradient_norm: float = 1.0  #: at which the gradient is clipped
     #: Leaving the field costs 100 at once and ends the episode: the end is the done head's to
     #: predict, so the reward head learns rewards no smaller than this.
     smallest_reward: float = -1.0
     seeds: int = 1  #: how often M of each kind is trained
-    wide: bool = False  #: compare them with `"wide"`, too: no attention, as many parameters
-    #: And with `"even"`: the map that spatial attention looks at, all of it alike.
+    wide: bool = False  #: train the wide M, too: no attention, as many parameters
+    #: Train the even M, too: the map that spatial attention looks at, all places alike.
     even: bool = field(default=False, metadata=_LATER)
 
 
@@ -75,10 +75,10 @@ class MDNRNNConfig:
 class FeatureMapConfig:
     """The head that shows a spatially attentive M its own dream (06)."""
 
-    updates: int
-    batch: int = 256  #: frames an update
-    learning_rate: float = 3e-3
-    hidden_size: int = 128
+    updates: int  #: steps of Adam
+    batch: int = 256  #: frames per update
+    learning_rate: float = 3e-3  #: at its peak
+    hidden_size: int = 128  #: units of its hidden layer
     episodes: int = 100  #: training episodes that are held in memory: 3.5 MB each
 
 
@@ -86,21 +86,21 @@ class FeatureMapConfig:
 class Search:
     """How CMA-ES looks for a controller."""
 
-    generations: int
-    population: int
-    tracks: int  #: a generation, the same for every candidate; in a dream, dreams
-    sigma: float  #: step size
-    patience: int  #: but for tests, an episode ends after so many steps without a new tile
+    generations: int  #: of candidates
+    population: int  #: candidates per generation
+    tracks: int  #: tracks (or dreams) per generation, the same for every candidate
+    sigma: float  #: step size of CMA-ES, kept fixed
+    patience: int  #: but in tests, an episode ends after so many steps without a new tile
     validation_every: int  #: generations between evaluations of the distribution's mean
-    validation_tracks: int
-    hard_tracks: int = 0  #: of the tracks, so many come again: those that went worst
-    steering_noise: float = 0.0  #: deviation of noise on the steering, to evolve margin
+    validation_tracks: int  #: tracks (or dreams) of each such evaluation
+    hard_tracks: int = 0  #: so many of the tracks are those that went worst before
+    steering_noise: float = 0.0  #: SD of noise on the steering, to evolve margin
     temperature: float | None = None  #: drive in M's dream at this temperature, not on the track
     idle_at_mean: bool = False  #: in a dream, latents that carry nothing stay at their mean
     #: Dreams begin at any recorded moment with M's memory of it, last as long as M was trained for,
     #: and pay the field's edge; without it they begin at the start line and can last 1,000 steps.
     moments: bool = field(default=False, metadata=_LATER)
-    averaged: int = 1  #: at the end, the agent is the average of so many last generations' means
+    averaged: int = 1  #: the agent is the average of so many last generations' means
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,7 @@ class Evolution:
 
     search: Search
     refinement: Search
-    kinds: tuple[str, ...]  #: what C sees, of `awm.ids.SEEN`
+    kinds: tuple[str, ...]  #: what C sees
     searched_on: tuple[int, ...]  #: for each seed of the search, which training of M it drives with
     refined: tuple[str, ...]  #: of which kinds the first agent is refined
     lanes: int = 32  #: batch of the closed loop; every return depends on it, in the last bits
@@ -125,13 +125,13 @@ class Dreaming:
     """C in M's dream (06)."""
 
     search: Search
-    kinds: tuple[str, ...]  #: whose dreams
+    kinds: tuple[str, ...]  #: Ms whose dreams are used
     seeds: int  #: searches at each temperature
-    temperatures: tuple[float, ...]  #: beside the search's own
-    rounds: int  #: of iterative training: drive, record, train M again, dream again
-    round_rollouts: int  #: episodes recorded in each
-    round_updates: int  #: of M in each, from where the round before left it
-    on_track: tuple[int, ...]  #: the rounds whose dreams' agents go on learning on the track
+    temperatures: tuple[float, ...]  #: temperatures beside the search's own
+    rounds: int  #: rounds of iterative training: drive, record, train M again, dream again
+    round_rollouts: int  #: episodes recorded in each round
+    round_updates: int  #: updates of M in each round, from where the one before left it
+    on_track: tuple[int, ...]  #: rounds whose dreams' agents go on learning on the track
     #: Rounds of so many Ms, each recorded by all its searches; 0: of one M, by its first search.
     chains: int = field(default=0, metadata=_LATER)
 
@@ -140,12 +140,12 @@ class Dreaming:
 class Test:
     """Results (07)."""
 
-    episodes: int
-    reference_episodes: int  #: on Gymnasium's own frames
-    recheck_episodes: int = 0  #: of these, how many a report drives again to check its claims
-    dreams: int = 128  #: of each agent, to see whether dreamt returns tell real ones
-    first: int = field(default=0, metadata=_LATER)  #: of the test range's tracks
-    #: Fast episodes of an agent that the report claims; 0: as many as of the others.
+    episodes: int  #: test tracks on fast frames
+    reference_episodes: int  #: test tracks on Gymnasium's own frames
+    recheck_episodes: int = 0  #: how many of these a report drives again to check its claims
+    dreams: int = 128  #: dreams of each agent, to see whether dreamt returns tell real ones
+    first: int = field(default=0, metadata=_LATER)  #: first track of the test range
+    #: Fast test tracks of an agent that the report claims; 0: as many as of the others.
     headline_episodes: int = field(default=0, metadata=_LATER)
 
 

@@ -25,9 +25,7 @@ def keep_at(ws: Workspace, place: str) -> None:
         AwmError: if some lie in the profile's folder already, or nothing can be written there.
     """
     if left := sorted(path.name for path in ws.own.glob("*.zarr")):
-        raise AwmError(
-            f"{', '.join(left)} in {ws.own} would be left behind. Move them away first."
-        )
+        raise AwmError(f"{', '.join(left)} in {ws.own} would be left behind. Move them away first.")
     place = place.rstrip("/")
     opened(f"{place}/.awm", "w")
     store.write_json(ws.own / store.ARRAYS, {"address": place})

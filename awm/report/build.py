@@ -24,7 +24,7 @@ from awm.widgets import demos
 #: What the table of provenance lists, in its order.
 _RECORDS = (
     "rollouts*.json", "vae.json", "mdn_rnn/*.json", "feature_map.json", "agents/*.json",
-    "evaluations/*.json", "study/*.json",
+    "evaluations/*.json", "evaluations/altered/*.json", "study/*.json",
 )  # fmt: skip
 
 
@@ -59,26 +59,22 @@ def build(profile: Profile | str | Workspace | None = None) -> Path:
 
 def _story(ws: Workspace, executed: dict[str, Path]) -> str:
     source = (page.TEMPLATES / "story.md").read_text("utf-8")
-    body = Story(ws, executed).render(source, **facts.values(ws))
+    made, parts = demos.make(ws, [*demos.DEMOS])
+    body = Story(ws, executed).render(source, **facts.values(ws, made))
     names = [name for pattern in _RECORDS for name in ws.names(pattern)]
     names += [f"notebooks/{name}.json" for name in executed]
-    return page.page(ws, "index", _with_demos(ws, body), executed, _stages(ws, names))
+    return page.page(ws, "index", filled(body, made, parts), executed, _stages(ws, names))
 
 
-def _with_demos(ws: Workspace, body: Body) -> Body:
-    """The body with all demonstrations that it has a place and the profile has data for."""
-    made, parts = demos.make(ws, [name for name in demos.DEMOS if body.has(name)])
-    for name, html in made.items():
-        body = body.insert(name, html)
+def filled(body: Body, made: dict[str, str], parts: dict[str, dict]) -> Body:
+    """The body with the demonstrations that `demos.make` made, and their data at its end."""
+    for place, html in made.items():  # one that is not there leaves no trace
+        body = body.insert(place, html)
     if not parts:
         return body
-    tail = page.template("demos.html.j2").render(
-        parts={
-            name: Markup(json.dumps(part).replace("<", "\\u003c")) for name, part in parts.items()
-        },
-        script=Markup(demos.SCRIPT),
-    )
-    return body.append(tail)
+    data = {name: Markup(json.dumps(part).replace("<", "\\u003c")) for name, part in parts.items()}
+    template, script = page.template("demos.html.j2"), Markup(demos.SCRIPT)
+    return body.append(template.render(parts=data, script=script))
 
 
 def _notebook(ws: Workspace, name: str, executed: dict[str, Path]) -> str:
@@ -128,6 +124,9 @@ def label(name: str) -> str:
             case "evaluations":
                 who, _, frames = stem.rpartition(".")
                 return f"Evaluation: {Agent.parse(who).label}, {frames} frames"
+            case "evaluations/altered":
+                who, _, looks = stem.rpartition(".")
+                return f"Altered world: {Agent.parse(who).label}, {looks.partition('-')[0]}"
             case "notebooks":
                 return f"Notebook {words}"
     except AwmError:  # whatever else lies there is called by its name

@@ -5,69 +5,128 @@ story is left with words. A verdict has the intervals that it stands on as its t
 profile does not do is `NOTHING`, which the story leaves out without a note.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
+from datetime import datetime
+from importlib.metadata import version
+from itertools import groupby
 from statistics import fmean, median
 
+from awm import stages
+from awm.config import TEST_SEEDS
 from awm.data.drivers import SIGHTED
 from awm.evolution.search import best_validated, log_of
 from awm.ids import ATTENTIONS, KINDS, Agent, Memory
 from awm.racing import MAX_EPISODE_STEPS
+from awm.report import settings
 from awm.report.page import escape, quoted
 from awm.report.records import Text, Value, record
 from awm.store import Workspace
 from awm.study import cost, evaluation, likelihood, statistics, verdicts
 from awm.study.statistics import Estimate, Perfect
+from awm.widgets.demos import DEMOS
+from awm.worlds.altered import ALTERATIONS
 
 NOTHING = Value(None, "")
 
 #: Validated returns at which the ways to a driver are compared.
 _LEVELS = (300, 500, 700, 800)
 
+#: A lap that earns less than this has gone wrong, and not only missed a tile.
+_LOST = 700
 
-def values(ws: Workspace) -> dict:
-    """All that the story names, by name."""
+#: How the report calls alterations of the world.
+_ALTERED = {
+    "colours": "Gymnasium’s random colours",
+    "bars": "a black bar on each side of the picture",
+    "patch": "a red patch that rides along in the picture",
+}
+
+#: How prose calls what C sees, or an M.
+_NAMED = {"V": "V alone", "pair": "the last two codes", "untrained": "an untrained M"}
+_NAMED |= {"plain": "plain M", "wide": "the wide M", "even": "even weights"}
+_NAMED |= {kind: f"{kind} attention" for kind in ATTENTIONS}
+
+#: What the hours are spent on: records whose wall time is counted.
+_STAGES = {
+    "recording episodes": ("rollouts*.json",),
+    "training V": ("vae.json",),
+    "training M": ("mdn_rnn/*.json", "feature_map.json"),
+    "searching for C": ("agents/*.json",),
+    "testing and measuring": ("evaluations/*.json", "evaluations/altered/*.json", "study/*.json"),
+}
+
+
+def values(ws: Workspace, demos: Mapping[str, str] | None = None) -> dict:
+    """All that the story names, by name.
+
+    `demos` are those that the page shows, HTML by place: what only makes sense beside one names it.
+    """
     profile, laps = ws.profile, _Laps(ws)
+    nll = record(ws, "study/attentions.json")["nll"]
     first, second = [*profile.headline, None][:2]
     predictors = ("untrained", *profile.predictors)
+    dream, kinds = profile.dream, profile.evolution.kinds
     return {
         "profile": profile,
         "published": _published(),
+        "release": {"date": f"{datetime.now():%-d %B %Y}", "year": Text(f"{datetime.now():%Y}")}
+        | {"version": Text(version("awm")), "profile": Text(profile.name)},
+        "demo": {place: _when(bool((demos or {}).get(place))) for place in DEMOS},
         "when": {
             "benchmarks": _when((ws.report / "benchmarks.html").exists()),
             "smoke": _when(profile.name == "smoke"),
             "attentive": _when(second is not None),
+            "even": _when(profile.mdn_rnn.even),
+            "uneven": _when(not profile.mdn_rnn.even),
+            "equal_size": _when("wide" in kinds),
+            "unequal_size": _when("wide" not in kinds),
+            "pair": _when("pair" in kinds),
+            "faint": _when("untrained" in set(kinds) - set(profile.evolution.standardised)),
+            "loud": _when("untrained" in profile.evolution.standardised),
+            "moments": _when(dream.search.moments),
+            "starts": _when(not dream.search.moments),
+            "held": _when(dream.search.idle_at_mean),
+            "free": _when(not dream.search.idle_at_mean),
+            "registered": _when(profile.name == "second"),
+            "unregistered": _when(profile.name != "second"),
         },
         "kinds": [(kind, Memory(kind).label) for kind in predictors],
-        "seen": profile.evolution.kinds,
-        "attentions": [kind for kind in ATTENTIONS if kind in profile.evolution.kinds],
+        "seen": kinds,
         "searched": _searched(profile.evolution.searched_on),
         "rollouts": _rollouts(ws),
         "vae": record(ws, "vae.json"),
         "m": {kind: record(ws, f"mdn_rnn/{kind}.json") for kind in KINDS},
         **{
             name: record(ws, f"study/{name}.json")
-            for name in ("baselines", "feature_maps", "rewards", "faults")
+            for name in ("baselines", "feature_maps", "rewards", "faults", "probes")
         },
-        "gains": _gains(record(ws, "study/attentions.json")["nll"]),
+        "gains": _gains(nll),
+        "ends": _ends(ws),
         "dream_error": _dream_error(record(ws, "study/dream_error.json")),
         "search": _log(ws, profile.agent("plain")),
         "driving": _driving(ws, laps),
+        "negative": _negative(ws, laps, nll),
         "agent": laps.agent(first, "reference"),
         "attentive": laps.agent(second, "reference"),
+        "solved": _solved(laps, first, second),
         "duels": [_duel(laps, second, first, frames) for frames in ("reference", "fast")],
         "headline": laps.rows(profile.headline),
-        "dreamers": laps.rows([a for a in laps.agents if a.found == "dream"]),
+        "altered": _altered(ws, laps),
+        "dreamers": _dreamers(ws, laps),
         "dreams": _dreams(ws),
         "temperatures": _temperatures(ws),
         "rounds": _rounds(ws),
         "idle": _idle(record(ws, "study/transfer.json")),
         "honest": _honest(laps),
-        "night": _searches(ws, laps.family(Agent(Memory(round=profile.dream.rounds), "dream"))),
+        "night": _searches(ws, laps.family(Agent(Memory(round=dream.rounds), "dream"))),
         "from_zero": _searches(ws, laps.family(Agent())),
         "on_track": _on_track(ws, laps),
         "routes": _routes(ws),
         "levels": _LEVELS,
+        "settings": settings.tables(profile),
+        "seeds": settings.seeds(),
+        "hours": _hours(ws),
     }
 
 
@@ -157,43 +216,66 @@ def _gains(nll: Value) -> Value:
     if not found:
         return NOTHING
     trainings = len(nll.raw[control])
-    facts = {"control": Memory(control).label, "trainings": trainings, "larger": NOTHING}
+    facts = {"control": _NAMED[control], "trainings": trainings, "larger": NOTHING, "even": NOTHING}
     origin = f"{nll.origin}, Dunnett's intervals over {trainings} trainings, less {control}"
     facts |= {kind: _shown(gain, origin, 3) for kind, gain in found.items()}
     facts["average"] = {
         kind: Value(fmean(each), f"{nll.origin}, mean of {kind}") for kind, each in nll.raw.items()
     }
+    choice = None
+    if "even" in nll.raw and "spatial" in nll.raw:
+        choice = statistics.difference(nll.raw["spatial"], nll.raw["even"])
+    chosen = _shown(choice, f"{nll.origin}, Welch's interval, spatial less even", 3)
+    said = _said(verdicts.chooses(choice, -1), choice, better="less")
+    facts["choice"] = _with(chosen, verdict=said)
+    if even := found.get("even"):
+        facts["even"] = _with(
+            facts["even"], verdict=_said(verdicts.lowers(even), even, better="less")
+        )
     if control == "wide":
         size = statistics.difference(nll.raw["wide"], nll.raw["plain"])
         shown = _shown(size, f"{nll.origin}, Welch's interval, wide less plain", 3)
         facts["larger"] = _with(shown, verdict=_said(verdicts.lowers(size), size, better="less"))
-    return Value(
-        facts | {"verdict": _said(verdicts.predicts(found), *found.values(), better="less")},
-        nll.origin,
+    attentive = {kind: gain for kind, gain in found.items() if kind in ATTENTIONS}
+    verdict = _said(verdicts.predicts(attentive), *attentive.values(), better="less")
+    return Value(facts | {"verdict": verdict}, nll.origin)
+
+
+def _ends(ws: Workspace) -> Value:
+    """How well plain M expects that an episode ends, over all its trainings: spans of steps."""
+    memories = [Memory(seed=seed) for seed in range(ws.profile.mdn_rnn.seeds)]
+    found = [record(ws, f"mdn_rnn/{memory}.json")["test"]["ends"] for memory in memories]
+    if not all(found):
+        return NOTHING
+    true, expected, right = (
+        sum(each[name].raw for each in found) for name in ("true", "expected", "found")
     )
+    origin = f"{found[0].origin}, over {len(found)} trainings"
+    shares = {
+        "precision": right / expected if expected else None,
+        "recall": right / true if true else None,
+    }
+    facts = {name: Value(share, origin) for name, share in shares.items()}
+    return Value(facts | {"true": true, "trainings": len(found)}, origin)
 
 
 def _dream_error(found: Value) -> Value:
     """How far dreams are off, beside the guess without a model, and what attention changes."""
     steps, facts = found["steps"].raw or [], {}
-    for name, step in (("soon", 10), ("second", 50)):
-        at = steps.index(step) if step in steps else len(steps)
-        for kind in ("frame", "return"):
-            off = {end: found["models"]["plain"][end][kind][at] for end in ("mean", "low", "high")}
-            guess, ends = found["persistence"][kind][at], [end.raw for end in off.values()]
-            gap = None if None in ends else Estimate(*(end - guess.raw for end in ends))
-            verdict = gap and _said(verdicts.foresight(gap), gap, better="less")
-            facts.setdefault(name, {})[kind] = off | {"guess": guess, "verdict": verdict}
+    at = steps.index(50) if 50 in steps else len(steps)
+    for kind in ("frame", "return"):
+        off = {end: found["models"]["plain"][end][kind][at] for end in ("mean", "low", "high")}
+        guess, ends = found["persistence"][kind][at], [end.raw for end in off.values()]
+        gap = None if None in ends else Estimate(*(end - guess.raw for end in ends))
+        verdict = gap and _said(verdicts.foresight(gap), gap, better="less")
+        facts.setdefault("second", {})[kind] = off | {"guess": guess, "verdict": verdict}
     less = found["less"].raw or {}
     for kind in ("frame", "return"):
         gaps = {a: Estimate(*less[a][kind].values()) for a in ATTENTIONS if a in less}
         facts[f"{kind}_less"] = (
             gaps and _said(verdicts.predicts(gaps), *gaps.values(), better="less") or None
         )
-        for a, gap in gaps.items():
-            shown = _shown(gap, f"{found.origin}: less.{a}.{kind}", 1)
-            facts.setdefault("beyond", {}).setdefault(a, {})[kind] = shown
-    return _with(found, **facts, control=found and Memory(found["control"].raw).label)
+    return _with(found, **facts, control=found and _NAMED[found["control"].raw])
 
 
 # Agents.
@@ -206,6 +288,8 @@ class _Laps:
         self.ws = ws
         self.found: dict[tuple[str, Agent], Value] = {}
         for name, found in evaluation.evaluations(ws).items():
+            if found.get("alteration") or found["settings"].get("alteration"):
+                continue  # `_altered`
             self.found[found["frames"], Agent.parse(found["agent"])] = record(ws, name)
 
     @property
@@ -226,10 +310,19 @@ class _Laps:
             return record(self.ws, f"evaluations/{agent}.{frames}.json")
         origin = f"rollouts, V, M and the logs of the searches that led to {agent.label}"
         spent = {key: Value(n, origin) for key, n in cost.cost(self.ws, agent).items()}
-        # A mean of 900, each lap perfect or nearly, has always been called a solution of the task.
-        solved = found["mean"].raw >= evaluation.PERFECT
-        drives = "drives" if solved else "does not drive well enough"
-        return _with(found, **spent, label=agent.label, sees=agent.memory.label, drives=drives)
+        lost = Value(sum(r < _LOST for r in found["returns"].raw), f"{found.origin}: returns below")
+        middle = statistics.median_of_laps(found["returns"].raw)
+        ends = middle and [Value(end, f"{found.origin}: returns") for end in middle]
+        # A mean of 900 has always been called a solution of the task.
+        solves = verdicts.solves(found["mean"].raw, evaluation.PERFECT)
+        facts = {
+            "label": agent.label,
+            "sees": _NAMED[agent.memory.kind],
+            "lost": lost,
+            "middle": ends or [NOTHING, NOTHING],
+            "solves": solves,
+        }
+        return _with(found, **spent, **facts)
 
     def rows(self, agents: Sequence[Agent]) -> list[Value]:
         """Those of some agents, reference frames first."""
@@ -240,57 +333,96 @@ class _Laps:
 
 
 def _average(group: Sequence[Value], key: str) -> Value:
-    """The average of a number over the seeds of a search."""
+    """The average of a number over the seeds of a search; None if it is not known of all."""
     origin = f"mean {key} of " + ", ".join(each.origin for each in group)
-    return Value(fmean(each.raw[key] for each in group) if group else None, origin)
+    numbers = [each[key].raw for each in group]
+    return Value(fmean(numbers) if numbers and None not in numbers else None, origin)
 
 
-def _gap(ones: Sequence[Value], others: Sequence[Value]) -> tuple[Estimate | None, Value]:
-    """What one family of searches earns beyond another: the estimate, and it with its origin."""
-    found = evaluation.compare([v.raw for v in ones], [v.raw for v in others])
-    files = ", ".join(v.origin for v in (*ones, *others))
-    origin = f"Welch's interval over {len(ones)} and {len(others)} searches: {files}"
-    return found, _shown(found, origin)
-
-
-def _driving(ws: Workspace, laps: _Laps) -> dict[str, Value]:
-    """What the same search earned with each kind of model, on test tracks."""
+def _contrasts(ws: Workspace, laps: _Laps) -> tuple[str, dict[tuple[str, str], Estimate]]:
+    """What attention is compared with as a driver, and all comparisons of searches."""
     kinds = ws.profile.evolution.kinds
-    groups = {kind: laps.family(Agent(Memory(kind))) for kind in kinds}
-    plain, gaps = groups.get("plain", []), {}
-    found = dict.fromkeys(("V", *KINDS), NOTHING)
+    control = "wide" if "wide" in kinds else "plain"
+    groups = {kind: [v.raw for v in laps.family(Agent(Memory(kind)))] for kind in kinds}
+    return control, evaluation.contrasts(groups, control)
+
+
+def _driving(ws: Workspace, laps: _Laps) -> Value:
+    """What the same search earned with each kind of model, on test tracks, and how they compare."""
+    control, found = _contrasts(ws, laps)
+    groups = {kind: laps.family(Agent(Memory(kind))) for kind in ws.profile.evolution.kinds}
+    test = "Dunnett's" if control == "wide" else "Welch's"
+    facts: dict = dict.fromkeys(("V", "pair", *KINDS), NOTHING)
     for kind, group in groups.items():
         if not group:
             agent = ws.profile.agent(kind)
-            found[kind] = Value(None, f"data/{ws.profile.name}/evaluations/{agent}.fast.json")
+            facts[kind] = Value(None, f"data/{ws.profile.name}/evaluations/{agent}.fast.json")
             continue
-        gaps[kind], gap = _gap(group, plain) if kind != "plain" else (None, NOTHING)
-        worth, less = _gap(plain, group)
-        verdict = gaps[kind] and _said(verdicts.better(gaps[kind], "plain M"), gaps[kind])
-        if not gap and kind != "plain" and plain:  # one run each: then only these two agents
-            duel = evaluation.compare_agents(group[0].raw, plain[0].raw)
-            gap = _shown(duel and duel.median, "median over tracks, one run each")
+        other = control if kind in (*ATTENTIONS, "even") else "plain"
+        gap, than = found.get((kind, other)), _NAMED[other]
+        origin = f"{test} interval over searches, {kind} less {other}"
+        worth = gap and _less(gap)
         costs = [cost.cost(ws, Agent.parse(e.raw["agent"]))["real_steps"] for e in group]
         steps = None if None in costs else fmean(costs)
-        facts = {
-            "label": Memory(kind).label,
-            "runs": len(group),
-            "tracks": group[0]["episodes"],
-            "each": Text(", ".join(f"{e['mean']}\\ ±\\ {e['std']}" for e in group)),
-            "average": _average(group, "mean"),
-            "finished": _average(group, "finished"),
-            "steps": Value(steps, f"rollouts and logs of the searches of {kind}"),
-            "gap": gap,
-            "verdict": verdict or (gap and "one run each tells nothing of another search"),
-            "less": less,
-            "helps": worth and _said(verdicts.helps(worth), worth),
-        }
-        found[kind] = Value(facts, group[0].origin)
-    attentive = {kind: gap for kind, gap in gaps.items() if kind in ATTENTIONS}
-    proven = attentive and _said(verdicts.drives(attentive), *attentive.values())
-    untrained = _gap(plain, groups.get("untrained", []))[0]
-    memory = untrained and _said(verdicts.memory(untrained), untrained)
-    return found | {"proven": Value(proven or None, ""), "memory": Value(memory, "")}
+        facts[kind] = Value(
+            {
+                "label": Memory(kind).label,
+                "runs": len(group),
+                "tracks": group[0]["episodes"],
+                "each": Text(", ".join(str(e["mean"]) for e in group)),
+                "average": _average(group, "mean"),
+                "finished": _average(group, "finished"),
+                "steps": Value(steps, f"rollouts and logs of the searches of {kind}"),
+                "than": than if gap else None,
+                "gap": _shown(gap, origin),
+                "verdict": _said(verdicts.better(gap, than), gap) if gap else None,
+                "worth": _shown(worth, origin),
+                "helps": _said(verdicts.helps(worth), worth) if worth else None,
+            },
+            group[0].origin,
+        )
+    attentive = {kind: found.get((kind, control)) for kind in ATTENTIONS if groups.get(kind)}
+    shown = attentive and _said(verdicts.drives(attentive), *attentive.values())
+    untrained, choice = found.get(("untrained", "plain")), found.get(("spatial", "even"))
+    trained = untrained and _less(untrained)
+    chosen = _shown(choice, "Welch's interval over searches, spatial less even")
+    facts |= {
+        "control": _NAMED[control],
+        "shown": Value(shown or None, ""),
+        "memory": Value(trained and _said(verdicts.memory(trained), trained), ""),
+        "choice": _with(chosen, verdict=_said(verdicts.chooses(choice, 1), choice)),
+    }
+    return Value(facts, "")
+
+
+def _less(gap: Estimate) -> Estimate:
+    """The same difference, seen from the other side."""
+    return Estimate(-gap.value, -gap.high, -gap.low, gap.p)
+
+
+def _negative(ws: Workspace, laps: _Laps, nll: Value) -> Value:
+    """The effects of attention and of M that were looked for and are not shown."""
+    control, driven = _contrasts(ws, laps)
+    predicted = likelihood.gains(nll.raw) if nll else {}
+    claims = {f"that {k} attention helps M to predict": predicted.get(k) for k in ATTENTIONS}
+    claims |= {f"that {k} attention helps C to drive": driven.get((k, control)) for k in ATTENTIONS}
+    claims |= {
+        f"that plain M helps C beyond {_NAMED[k]}": driven.get((k, "plain"))
+        for k in ("V", "pair", "untrained")
+    }
+    known = {claim: gap for claim, gap in claims.items() if gap}
+    said = verdicts.negative(known)
+    return Value(_said(said, *(g for g in known.values() if not g.sign)) if said else None, "")
+
+
+def _solved(laps: _Laps, first: Agent, second: Agent | None) -> Value:
+    """Which of the headline agents solve the task, and the best mean of theirs."""
+    found = {a: v for a in (first, second) if (v := laps.found.get(("reference", a)))}
+    if len(found) < 2:
+        return NOTHING
+    solves = [each.raw["mean"] >= evaluation.PERFECT for each in found.values()]
+    best = max(found.values(), key=lambda each: each.raw["mean"])
+    return Value({"verdict": verdicts.solvers(*solves), "best": best["mean"]}, best.origin)
 
 
 def _duel(laps: _Laps, one: Agent | None, other: Agent | None, frames: str) -> Value:
@@ -302,8 +434,8 @@ def _duel(laps: _Laps, one: Agent | None, other: Agent | None, frames: str) -> V
     origin = "track by track: " + ", ".join(side.origin for side in sides)
     facts = {
         "frames": frames,
-        "one": one.label,
-        "other": other.label,
+        "one": _NAMED[one.memory.kind],
+        "other": _NAMED[other.memory.kind],
         "tracks": found.tracks,
         "mean": _shown(found.mean, origin),
         "median": _shown(found.median, origin, 1),
@@ -322,59 +454,140 @@ def _log(ws: Workspace, agent: Agent) -> Value:
     return Value(log_of(ws, agent) or None, str(path.relative_to(ws.root)))
 
 
+def _altered(ws: Workspace, laps: _Laps) -> Value:
+    """The headline agents in worlds that look otherwise, beside the usual world's same tracks."""
+    found = {}
+    for pattern in ("evaluations/*.json", "evaluations/altered/*.json"):
+        for name in ws.names(pattern):
+            each = record(ws, name)
+            looks = each.raw.get("alteration") or each.raw["settings"].get("alteration")
+            if looks:
+                agent, first = Agent.parse(each.raw["agent"]), each.raw["seeds"][0] - TEST_SEEDS
+                how = (each.raw["frames"], each.raw["episodes"], first, looks)
+                if not ws.differences(each.raw, stages.evaluation(ws.profile, agent, *how)):
+                    found[agent, looks] = each
+    rows = []
+    for agent in ws.profile.headline:
+        for looks in ALTERATIONS:
+            each = found.get((agent, looks))
+            if each is None:
+                continue
+            usual = laps.found.get((each.raw["frames"], agent))
+            duel = usual and evaluation.compare_agents(each.raw, usual.raw)
+            gap = duel and duel.mean
+            facts = {"sees": _NAMED[agent.memory.kind], "looks": Text(_ALTERED[looks])}
+            facts["gap"] = _shown(gap, f"track by track, {each.origin}, {usual and usual.origin}")
+            facts["verdict"] = _said(verdicts.transfers(gap), gap) if gap else None
+            rows.append(_with(each, **facts))
+    if not rows:
+        return NOTHING
+    facts = {"rows": rows, "tracks": rows[0]["episodes"], "shown": Text("")}
+    return Value(facts, "evaluations in altered worlds")
+
+
 # Dreams.
 
 
 def _dreams(ws: Workspace) -> Value:
-    """The searches in plain M's dream: the best real return on the way, and the last."""
+    """The searches in plain M's dream: whether the last controller was the best on the road."""
     logs = [_log(ws, Agent(Memory(), "dream", seed)) for seed in range(ws.profile.dream.seeds)]
     runs = [[e["real"] for e in log.raw or () if e.get("real") is not None] for log in logs]
     if not all(runs):
         return replace(logs[runs.index([])], raw=None)
-    pairs = (f"{log.highest_of('real')} and {log.last_of('real')}" for log in logs)
-    facts = {"pairs": Text("; ".join(pairs)), "verdict": verdicts.dreaming_on(runs)}
+    past = any(max(run) > run[-1] for run in runs)
+    facts = {"verdict": verdicts.dreaming_on(runs), "negative": _when(past)}
     return Value(facts, logs[0].origin)
 
 
 def _temperatures(ws: Workspace) -> Value:
-    """Median dreamt and real return of the searches at each temperature of a dream."""
-    ends, said = [], []
+    """Dreamt and real return of the searches at each temperature of a dream."""
+    rows, reals = [], []
     for heat, logs in sorted(cost.dream_logs(ws).items()):
         best = [best_validated(log) for log in logs]
         origin = f"median of {len(logs)} searches in plain M's dream at temperature {heat:g}"
-        found = {
-            "dreamt": median(e["validation"] for e in best),
-            "real": median(e["real"] for e in best),
-        }
-        dreamt, real = (Value(number, origin) for number in found.values())
-        said.append(
-            f"at τ\\ =\\ {heat:g} the dream promised {dreamt} points and the track paid {real}"
-        )
-        ends.append(found)
-    if len(ends) < 2:
+        reals.append([e["real"] for e in best])
+        dreamt, real = median(e["validation"] for e in best), median(reals[-1])
+        rows.append({"heat": heat, "dreamt": Value(dreamt, origin), "real": Value(real, origin)})
+    if len(rows) < 2:
         return NOTHING
-    facts = {"said": Text("; ".join(said)), "searches": ws.profile.dream.seeds}
-    return Value(facts | {"verdict": verdicts.heat(ends[0], ends[-1])}, "logs of the dreams")
+    facts = {"rows": rows, "searches": ws.profile.dream.seeds, "gap": NOTHING}
+    if min(len(reals[0]), len(reals[-1])) > 1:
+        gap = statistics.difference(reals[-1], reals[0])
+        shown = _shown(gap, "Welch's interval over searches, hottest less coldest")
+        facts["gap"] = _with(shown, verdict=_said(verdicts.heat(gap), gap))
+    return Value(facts, "logs of the dreams")
 
 
 def _rounds(ws: Workspace) -> Value:
-    """The chain of rounds of iterative training."""
-    found = record(ws, f"study/rounds-{Memory()}.json")["rounds"]
-    if not ws.profile.dream.rounds or not found:
-        return found if ws.profile.dream.rounds else NOTHING
-    first, *later = found
-    facts = {"first": first, "last": later[-1], "count": len(later)}
-    facts |= {"earned": Text(" and ".join(str(each["real"]) for each in later))}
-    facts |= {"verdict": verdicts.dreams(found.raw), "steady": verdicts.rounds(found.raw)}
-    return Value(facts, found.origin)
+    """The chains of rounds of iterative training."""
+    if not ws.profile.dream.rounds:
+        return NOTHING
+    chains = [record(ws, f"study/rounds-{memory}.json")["rounds"] for memory in ws.profile.chains]
+    known = [chain for chain in chains if chain]
+    if not known:
+        return chains[0]
+    gains = [chain.raw[-1]["real"] - chain.raw[0]["real"] for chain in known]
+    gain = statistics.mean_of_runs(gains) if len(gains) > 1 else None
+    origin = f"{known[0].origin}, over {len(known)} chains"
+    facts = {
+        "chains": len(known),
+        "where": "one chain" if len(known) == 1 else f"{len(known)} chains",
+        "rows": [list(chain) for chain in known],
+        "first": _over(known, 0),
+        "last": _over(known, -1),
+        "count": len(known[0]) - 1,
+        "steady": verdicts.rounds([chain.raw for chain in known]),
+        "gain": NOTHING,
+        "alone": _when(gain is None),
+        "teaches": NOTHING,
+        "deceit": NOTHING if ws.profile.dream.search.moments else verdicts.dreams(known[0].raw),
+    }
+    if gain:
+        facts["gain"] = _shown(gain, f"{origin}: real, last less first, Student's interval")
+        facts["teaches"] = _said(verdicts.teaches(gain), gain)
+    return Value(facts, origin)
+
+
+def _over(chains: Sequence[Value], at: int) -> dict[str, Value]:
+    """What a round found, on average over the chains."""
+    numbers = ("dreamt", "real", "real_steps", "vae_error")
+    origin = f"mean over {', '.join(chain.origin for chain in chains)}, round {at}"
+    return {
+        n: Value(fmean(chain.raw[at][n] for chain in chains), f"{origin}: {n}") for n in numbers
+    }
+
+
+def _dreamers(ws: Workspace, laps: _Laps) -> list[dict]:
+    """Controllers that were evolved in dreams alone, a row for each kind of dream and of frames."""
+    found = [(f, a) for f, a in laps.found if a.found == "dream"]
+    rows = []
+
+    def kind(key):
+        return key[0] != "reference", str(key[1].family)
+
+    for _, keys in groupby(sorted(found, key=kind), kind):
+        group = [(agent, laps.agent(agent, frames)) for frames, agent in keys]
+        agents, evaluations = zip(*group, strict=True)
+        rows.append(
+            {
+                "label": agents[0].family.label,
+                "frames": evaluations[0]["frames"],
+                "each": Text(", ".join(str(e["mean"]) for e in evaluations)),
+                "average": _average(evaluations, "mean"),
+                **{
+                    key: _average(evaluations, key)
+                    for key in ("dream_steps", "real_steps", "watched_laps")
+                },
+            }
+        )
+    return rows
 
 
 def _idle(found: Value) -> Value:
     """Dreams in which the latents that carry nothing are held at their mean."""
-    rank = (found["rank"]["all"]["last"]).raw
-    if not found or not rank:
-        return NOTHING if found else found
-    return _with(found, controllers=len(found["agents"]), verdict=verdicts.idle(rank))
+    if found and not found["rank"]["all"]["last"]:
+        return NOTHING
+    return _with(found, controllers=len(found["agents"]))
 
 
 def _honest(laps: _Laps) -> Value:
@@ -401,10 +614,13 @@ def _searches(ws: Workspace, group: Sequence[Value]) -> Value:
 
 
 def _on_track(ws: Workspace, laps: _Laps) -> list[Value]:
-    """Agents that went on on the track from where a dream had left them."""
-    agents = [Agent(Memory(round=n), "dream").on_track() for n in ws.profile.dream.on_track]
-    found = [(agent, _searches(ws, laps.family(agent))) for agent in agents]
-    return [_with(searches, label=agent.label) for agent, searches in found if searches]
+    """Agents that went on on the track from where a dream had left them, by the dream's round."""
+    found = []
+    for n in ws.profile.dream.on_track:
+        agent = Agent(Memory(round=n), "dream").on_track()
+        if searches := _searches(ws, laps.family(agent)):
+            found.append(_with(searches, round=n))
+    return found
 
 
 def _routes(ws: Workspace) -> list[dict]:
@@ -425,4 +641,16 @@ def _routes(ws: Workspace) -> list[dict]:
         if runs:
             seeds = f"{len(runs)} seed{'s' * (len(runs) > 1)}"
             rows.append({"way": f"{way.capitalize()}, {seeds}", "cells": cells})
+    return rows
+
+
+def _hours(ws: Workspace) -> list[tuple[str, Value, Value]]:
+    """What took how long: what was done, how many results, and their wall times together."""
+    rows = []
+    for what, patterns in _STAGES.items():
+        names = [name for pattern in patterns for name in ws.names(pattern)]
+        spent = [t for name in names if (t := record(ws, name).raw.get("wall_time_s")) is not None]
+        origin = f"wall times of {', '.join(patterns)}"
+        if spent:
+            rows.append((what, Value(len(spent), origin), Value(sum(spent), origin)))
     return rows

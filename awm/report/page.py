@@ -35,13 +35,9 @@ class Body:
     html: str
     headings: list[tuple[int, str, str]]
 
-    def has(self, place: str) -> bool:
-        """Whether there is an empty division of that name."""
-        return _empty(place) in self.html
-
     def insert(self, place: str, html: str) -> "Body":
         """The body with HTML instead of the empty division of that name."""
-        return replace(self, html=self.html.replace(_empty(place), html))
+        return replace(self, html=self.html.replace(f'<div id="{place}">\n\n</div>', html))
 
     def append(self, html: str) -> "Body":
         """The body with HTML at its end."""
@@ -52,10 +48,6 @@ class Body:
         """The text of the first heading, as HTML without tags."""
         first = next((text for _, _, text in self.headings), "Notebook")
         return re.sub(r"<annotation.*?</annotation>|<[^>]+>", "", first)
-
-
-def _empty(place: str) -> str:
-    return f'<div id="{place}">\n\n</div>'
 
 
 def escape(text: str) -> str:

@@ -1,8 +1,9 @@
 """The story of the report: Markdown whose values are looked up, and what stands between the words.
 
 `templates/story.md` is plain text with named values, and its rule is simple: a paragraph, an item
-of a list or a row of a table with a value that was not recorded is left out, and its section says
-once, in a note, what is missing. What a comparison proves is decided in `awm.study`, never here.
+of a list, a footnote or a row of a table with a value that was not recorded is left out, and its
+section says once, in a note, what is missing. What a comparison shows is decided in `awm.study`,
+never here.
 """
 
 import re
@@ -20,6 +21,8 @@ from awm.store import Workspace
 
 _MARK = re.compile(ABSENT.format("([^\ue001]*)"))
 _TABLE = re.compile(r"\{#(tbl-\w+)\}")
+#: The mark of a footnote; at the beginning of a block, with a colon, the footnote itself.
+_NOTE = re.compile(r"\[\^([\w-]+)\]")
 
 
 class Story:
@@ -106,10 +109,14 @@ class Story:
         sections = [[_without_lost_rows(block) for block in _blocks(part)] for part in parts]
         lost = [n for s in sections for b in s if _MARK.search(b) for n in _TABLE.findall(b)]
         refers = re.compile("|".join(rf"@{name}\b" for name in lost) or r"(?!)")
+        kept = [[b for b in s if not _MARK.search(b) and not refers.search(b)] for s in sections]
+        kept = _with_whole_notes(kept, {name for s in sections for b in s if (name := _note(b))})
         told = []
-        for part, blocks in zip(parts, sections, strict=True):
-            told += [b for b in blocks if not _MARK.search(b) and not refers.search(b)]
-            told.append(self._missing({o.partition(":")[0] for o in _MARK.findall(part)} - {""}))
+        for part, blocks in zip(parts, kept, strict=True):
+            missing = {o.partition(":")[0] for o in _MARK.findall(part)} - {""}
+            alone = len(blocks) == 1 and blocks[0].startswith("#")
+            if missing or not alone or len(_blocks(part)) == 1:  # no heading of what has all gone
+                told += [*blocks, self._missing(missing)]
         return "".join(told)
 
     def _missing(self, names: set[str]) -> str:
@@ -128,6 +135,27 @@ class Story:
 def _blocks(text: str) -> list[str]:
     """Paragraphs, items of lists and tables with their captions, each with the blanks after it."""
     return re.findall(r".+?(?:\n(?=- )|\n\s*\n(?!: )|\Z)", text, re.S)
+
+
+def _with_whole_notes(sections: list[list[str]], notes: set[str]) -> list[list[str]]:
+    """The blocks without the marks of `notes` that are lost, and without notes that none marks."""
+    blocks = [block for section in sections for block in section]
+    lost = notes - {_note(block) for block in blocks}
+    marked = {name for block in blocks if not _note(block) for name in _NOTE.findall(block)}
+    return [
+        [
+            _NOTE.sub(lambda mark: "" if mark[1] in lost else mark[0], block)
+            for block in section
+            if _note(block) in (None, *marked)
+        ]
+        for section in sections
+    ]
+
+
+def _note(block: str) -> str | None:
+    """The name of the footnote that a block is, if it is one."""
+    found = re.match(rf"{_NOTE.pattern}:", block)
+    return found and found[1]
 
 
 def _without_lost_rows(block: str) -> str:

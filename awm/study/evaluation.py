@@ -1,7 +1,7 @@
 """What an agent is worth: full episodes on tracks that nothing was trained or selected on."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import fmean
@@ -13,7 +13,7 @@ from tqdm.auto import tqdm
 from awm import config, stages
 from awm.errors import AwmError
 from awm.evolution import search
-from awm.ids import SEEN, Agent
+from awm.ids import ATTENTIONS, SEEN, Agent
 from awm.store import Workspace, read_json, sealed, unsealed
 from awm.study import statistics
 from awm.study.statistics import Estimate, Perfect
@@ -238,6 +238,43 @@ def compare(ones: Sequence[dict], others: Sequence[dict]) -> Estimate | None:
         return None
     first, second = ([fmean(_returns(e, tracks)) for e in side] for side in (ones, others))
     return statistics.difference(first, second)
+
+
+def contrasts(
+    groups: Mapping[str, Sequence[dict]], control: str = "wide"
+) -> dict[tuple[str, str], Estimate]:
+    """What kinds of model earn, each less another: the comparisons that PROTOCOL.md names.
+
+    The kinds of attention and the even map less the wide M, and what C sees without a trained M
+    less plain M, each family with Dunnett's simultaneous intervals; spatial less even by itself,
+    with Welch's. Where `control` is plain M, for want of a wide one: every kind less plain, each
+    with Welch's interval by itself.
+
+    Args:
+        groups: evaluations by kind, one a search, on the same frames.
+
+    Returns:
+        An estimate for each pair of kinds, as far as both have several searches and enough tracks
+        are common to all.
+    """
+    groups = {kind: group for kind, group in groups.items() if len(group) > 1}
+    tracks = _common_tracks([each for group in groups.values() for each in group])
+    if len(tracks) < FEWEST_TRACKS:
+        return {}
+    means = {k: [fmean(_returns(each, tracks)) for each in group] for k, group in groups.items()}
+    if control == "plain":
+        others = means.keys() - {"plain"} if "plain" in means else ()
+        return {(k, "plain"): statistics.difference(means[k], means["plain"]) for k in others}
+    found = {}
+    families = {control: (*ATTENTIONS, "even"), "plain": ("V", "pair", "untrained")}
+    for other, kinds in families.items():
+        arms = {kind: means[kind] for kind in kinds if kind in means}
+        if arms and other in means:
+            gaps = statistics.against_control(arms, means[other])
+            found |= {(kind, other): gap for kind, gap in gaps.items()}
+    if "spatial" in means and "even" in means:
+        found["spatial", "even"] = statistics.difference(means["spatial"], means["even"])
+    return found
 
 
 @dataclass(frozen=True)

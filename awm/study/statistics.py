@@ -71,6 +71,13 @@ def mean_of_laps(returns: Sequence[float]) -> tuple[float, float] | None:
     return float(found.low), float(found.high)
 
 
+def median_of_laps(returns: Sequence[float]) -> tuple[float, float] | None:
+    """The interval of an agent's median over tracks, by order statistics; None below six laps."""
+    found = stats.quantile_test(returns, q=0, p=0.5).confidence_interval(CONFIDENCE)
+    low, high = float(found.low), float(found.high)
+    return (low, high) if np.isfinite([low, high]).all() else None
+
+
 def difference(ones: Sequence[float], others: Sequence[float]) -> Estimate:
     """The mean of one group of runs less that of another, by Welch's t-test.
 

@@ -15,29 +15,33 @@ _LOOKS_AT = {"feature": "features", "spatial": "places", "temporal": "the past"}
 
 def better(gap: Estimate | None, than: str) -> str:
     """Of a difference of returns: better or worse than what it is measured against, or open."""
-    if gap is None:
-        return ""
-    return ("no difference that can be shown", f"better than {than}", f"worse than {than}")[
-        gap.sign
-    ]
+    return (
+        "" if gap is None else ("not shown", f"better than {than}", f"worse than {than}")[gap.sign]
+    )
 
 
 def helps(gap: Estimate) -> str:
-    """The same of what is added: it helps, it hurts, or that is not proven."""
-    return ("not proven", "it helps", "it hurts")[gap.sign]
+    """The same of what is added: it helps, it hurts, or neither is shown."""
+    return ("no effect is shown", "it helps", "it hurts")[gap.sign]
+
+
+def lowers(gap: Estimate) -> str:
+    """Of a difference in negative log-likelihood, where less is better."""
+    return ("no effect is shown", "it hurts", "it helps")[gap.sign]
 
 
 def drives(gaps: Mapping[str, Estimate | None]) -> str:
-    """Of returns with each kind of attention, less those with none: what searches prove."""
-    known = {kind: gap for kind, gap in gaps.items() if gap is not None}
+    """Of returns with each kind of attention, less the control's: what the searches show."""
+    known = {kind: gap.sign for kind, gap in gaps.items() if gap is not None}
     if not known:
-        return "One run each tells nothing of the luck of the search"
-    proven = [
-        f"{kind} {('helps', 'hurts')[gap.sign < 0]}" for kind, gap in known.items() if gap.sign
+        return "one search each tells nothing of another search"
+    shown = [
+        f"{kind} attention {('helps', 'hurts')[sign < 0]}" for kind, sign in known.items() if sign
     ]
-    if proven:
-        return f"Beyond the luck of the search: {', '.join(proven)}"
-    return "The luck of the search is larger than these differences: none is proven"
+    if not shown:
+        return "no effect of attention is shown"
+    rest = ["no other effect is shown"] * (0 in known.values())
+    return "; ".join([*shown, *rest])
 
 
 def predicts(gains: Mapping[str, Estimate]) -> str:
@@ -46,20 +50,28 @@ def predicts(gains: Mapping[str, Estimate]) -> str:
     for sign, form in (
         (-1, "attention to {} helps"),
         (1, "attention to {} hurts"),
-        (0, "of attention to {} nothing is proven"),
+        (0, "for attention to {} no effect is shown"),
     ):
-        chosen = {kind: gain for kind, gain in gains.items() if kind in _LOOKS_AT}
-        kinds = [_LOOKS_AT[kind] for kind, gain in chosen.items() if gain.sign == sign]
+        kinds = [
+            looks for kind, looks in _LOOKS_AT.items() if kind in gains and gains[kind].sign == sign
+        ]
         if kinds:
             said.append(form.format(" and to ".join(kinds)))
-    if even := gains.get("even"):
-        said.append(f"the same map without a choice: {lowers(even)}")
     return "; ".join(said)
 
 
-def lowers(gap: Estimate) -> str:
-    """Of a difference in negative log-likelihood, where less is better."""
-    return ("not proven", "it hurts", "it helps")[gap.sign]
+def chooses(gap: Estimate | None, helps: int) -> str:
+    """Of attention less the same map seen evenly: whether choosing where to look is what helps.
+
+    `helps` is the sign of what is better: 1 for returns, -1 for a negative log-likelihood.
+    """
+    if gap is None:
+        return ""
+    return (
+        "no effect of choosing is shown",
+        "choosing helps beyond the map",
+        "choosing hurts",
+    )[gap.sign * helps]
 
 
 def duel(found: Duel) -> str:
@@ -73,7 +85,7 @@ def duel(found: Duel) -> str:
     for sign, form in (
         (1, "it is ahead {}"),
         (-1, "it is behind {}"),
-        (0, "no difference {} can be shown"),
+        (0, "no difference {} is shown"),
     ):
         where = [name for name, found_sign in shown.items() if found_sign == sign]
         if where:
@@ -81,62 +93,83 @@ def duel(found: Duel) -> str:
     return "; ".join(said)
 
 
+def solves(mean: float, solved: float) -> str:
+    """Of an agent's mean return: whether it is what has always been called solving the task."""
+    return "solves the task" if mean >= solved else "does not solve the task"
+
+
+def negative(claims: Mapping[str, Estimate]) -> str:
+    """Of effects that were looked for, named `that …`: those that are not shown; none is ""."""
+    said = [claim for claim, gap in claims.items() if not gap.sign]
+    return f"not shown: {'; '.join(said)}" if said else ""
+
+
+def solvers(plain: bool, attentive: bool) -> str:
+    """Which of the refined agents, without attention and with it, solve the task."""
+    if plain == attentive:
+        return (
+            "neither of the two agents solves the task",
+            "agents with and without attention both solve the task",
+        )[plain]
+    return f"only the agent {('with', 'without')[plain]} attention solves the task"
+
+
 def memory(gap: Estimate | None) -> str:
     """Of a trained M's returns less an untrained one's: what it tells of the published control."""
-    sign = 0 if gap is None else gap.sign
     return (
-        "Here the two cannot be told apart",
+        "Here no difference between the two is shown",
         "Here the trained one is ahead",
         "Here the trained one is behind",
-    )[sign]
+    )[0 if gap is None else gap.sign]
 
 
 def dreams(rounds: Sequence[Mapping]) -> str:
-    """Of rounds of iterative training: whether the first dream deceived, and the last did less."""
+    """Of rounds whose dreams are as long as laps: whether the first deceived, the last did less."""
     first, last = rounds[0], rounds[-1]
     if first["dreamt"] <= first["real"]:
-        return "The first dream promised no more than it held"
+        return "The first dream promised no more than the road paid"
     if last["real"] <= first["real"]:
-        return "Dreams deceive, and rounds of learning did not mend it"
-    return "Dreams deceive, and can be corrected"
+        return "The first dream deceived its controller, and further rounds did not repair that"
+    return "The first dream deceived its controller, and further rounds repaired part of that"
 
 
-def rounds(found: Sequence[Mapping]) -> str:
-    """Of rounds of iterative training: whether each was a gain."""
-    real = [each["real"] for each in found]
+def rounds(chains: Sequence[Sequence[Mapping]]) -> str:
+    """Of chains of rounds of iterative training: whether each round was a gain."""
+    gains = [
+        after["real"] > before["real"]
+        for chain in chains
+        for before, after in zip(chain, chain[1:], strict=False)
+    ]
+    return "every round is a gain" if all(gains) else "not every round is a gain"
+
+
+def teaches(gain: Estimate) -> str:
+    """Of the last round's real returns less the first's, over chains: whether dreams teach more."""
     return (
-        "every round is a gain"
-        if all(after > before for before, after in zip(real, real[1:], strict=False))
-        else "not every round is a gain"
-    )
-
-
-def idle(rank: Mapping[str, float]) -> str:
-    """Of the rank correlations of real with dreamt return, latents `held` at their mean or not."""
-    if rank["held"] > rank["free"]:
-        return "Part of what goes wrong has a cause that can be named."
-    return "One suspect was not the cause."
+        "no effect of the rounds is shown",
+        "after the rounds the driving is better than before",
+        "after the rounds the driving is worse than before",
+    )[gain.sign]
 
 
 def dreaming_on(runs: Sequence[Sequence[float]]) -> str:
     """Of real returns along searches in a dream: whether the last controller was the best."""
     past = sum(max(run) > run[-1] for run in runs)
-    if past == 0:
-        return "More dreaming was more driving."
-    who = "In all of them" if past == len(runs) else f"In {past} of {len(runs)}"
-    return f"{who} the best driver was left behind: more dreaming is not always more driving."
+    return f"in {past} of {len(runs)} searches the best driver was not the last one"
 
 
-def heat(cold: Mapping[str, float], hot: Mapping[str, float]) -> str:
-    """Of `dreamt` and `real` returns in the coldest and in the hottest dream."""
-    shrinks, improves = cold["dreamt"] - hot["dreamt"], hot["real"] - cold["real"]
-    if improves <= 0:
-        return "Heat has not improved the driving."
-    if shrinks <= 0:
-        return "Heat improves the driving, but the illusion does not shrink."
-    if shrinks > 2 * improves:
-        return "Heat shrinks the illusion far more than it improves the driving."
-    return "Heat shrinks the illusion and improves the driving."
+def heat(gap: Estimate) -> str:
+    """Of real returns after the hottest dreams, less those after the coldest."""
+    return (
+        "no effect of heat on the driving is shown",
+        "hot dreams teach better than cold ones",
+        "hot dreams teach worse than cold ones",
+    )[gap.sign]
+
+
+def transfers(gap: Estimate) -> str:
+    """Of returns in an altered world, less those in the usual one on the same tracks."""
+    return better(gap, "in the usual world")
 
 
 def recheck(check: Mapping) -> str:
@@ -159,7 +192,7 @@ def recheck(check: Mapping) -> str:
 def foresight(gap: Estimate) -> str:
     """Of a dream's error, less that of a guess without a model: which of the two is better."""
     return (
-        "no difference from that guess can be shown",
+        "no difference from that guess is shown",
         "the dream is worse than that guess",
         "the dream is better than that guess",
     )[gap.sign]

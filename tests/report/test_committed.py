@@ -52,6 +52,15 @@ def test_the_reports_verdicts_stand_on_their_intervals():
     assert unsupported_verdicts(page) == []
 
 
+def test_the_text_can_be_read_in_half_an_hour():
+    page = (REPORT / "index.html").read_text("utf-8")
+    text = page[page.index("<main") : page.index('id="references"')]
+    # Tables, code, pictures with their captions and what runs in the page are no running text.
+    for tag in ("table", "pre", "figure", "details", "script", "form", "noscript", "math"):
+        text = re.sub(rf"<{tag}\b.*?</{tag}>", " ", text, flags=re.S)
+    assert 2000 < len(re.sub(r"<[^>]+>", "", text).split()) <= 6000
+
+
 def test_the_report_lacks_nothing():
     page = (REPORT / "index.html").read_text("utf-8")
     for gap in ("Not in this profile yet", "There is no picture", "The code would stand here"):

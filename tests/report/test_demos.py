@@ -36,7 +36,9 @@ def made(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(laps, "_lap", circle)
         with dreaming(tmp_path_factory.mktemp("demos")) as (ws, *_):
-            body = build._with_demos(ws, Body(PLACES + "<p style='height: 200vh'></p>", []))
+            body = build.filled(
+                Body(PLACES + "<p style='height: 200vh'></p>", []), *demos.make(ws, [*demos.DEMOS])
+            )
             html = page.page(ws, "index", body, [], [])
     path = ws.root / "index.html"
     path.write_text(html, "utf-8")
@@ -68,7 +70,7 @@ def test_what_a_dream_lacks_is_said(workspace, monkeypatch):
     ws = Workspace.open("smoke")
 
     def filled() -> str:
-        return build._with_demos(ws, Body(PLACES, [])).html
+        return build.filled(Body(PLACES, []), *demos.make(ws, [*demos.DEMOS])).html
 
     assert "V has not been trained" in filled()
     ws.save(stages.vae(ws.profile), random_v().state_dict(), kl_per_latent=[0.0] * 32)
@@ -83,7 +85,7 @@ def test_without_an_agent_there_is_no_race(tmp_path):
     with dreaming(tmp_path) as (ws, *_):
         for path in ws.own.glob("agents/*"):
             path.unlink()
-        html = build._with_demos(ws, Body(PLACES, [])).html
+        html = build.filled(Body(PLACES, []), *demos.make(ws, [*demos.DEMOS])).html
     assert 'data-demo="hero"' in html and 'data-demo="latents"' in html
     assert 'data-demo="race"' not in html and 'data-demo="lap"' not in html
     assert '<div id="' not in html

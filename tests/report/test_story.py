@@ -1,5 +1,7 @@
 """The story's rule: values with their origin, and what was not recorded is left out and named."""
 
+import re
+
 import numpy as np
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook
@@ -95,6 +97,40 @@ Nothing is missing.
     note = html[html.index('class="note"') : html.index("Two")]
     assert "notebook 03 (<code>mdn_rnn/plain.json</code>)" in note
     assert "notebook 02 (<code>vae.json</code>)" in note
+
+
+def test_a_footnote_goes_with_its_paragraph_and_its_mark_with_it(ws):
+    html = told(
+        ws,
+        """
+Kept.[^whole] Also kept.[^lost]
+
+[^whole]: Told, `[^code]` {{ vae.updates }}.
+
+[^lost]: Lost {{ m.test.nll }}.
+
+Lost {{ m.test.nll }}.[^gone]
+
+[^gone]: Gone with its paragraph.
+
+- An item.[^item]
+- Another.
+
+[^item]: Of an item.
+""",
+    )
+    notes = html[html.index('class="footnotes') :]
+    assert html.count('class="footnote-ref"') == 2 == notes.count("<li ")
+    assert "Told, <code>[^code]</code>" in notes and "Of an item." in notes
+    assert "lost" not in html.lower() and "Gone" not in html
+    assert "notebook 03 (<code>mdn_rnn/plain.json</code>)" in html
+
+
+def test_a_heading_goes_with_all_that_stood_under_it(ws):
+    nothing = Value(None, "")
+    text = "# One\n\n## Two\n\nOf {{ n }}.\n\n## Three\n\nOf {{ m.test.nll }}.\n\n## Four\n\nKept."
+    html = told(ws, text, n=nothing)
+    assert re.findall(r'<h\d id="(\w+)"', html) == ["one", "three", "four"]
 
 
 @pytest.mark.parametrize("value", [None, float("nan"), float("inf")])

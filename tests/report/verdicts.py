@@ -24,10 +24,12 @@ def unsupported_verdicts(page: str) -> list[str]:
         for first, second, p in re.findall(r"on (\d+) against (\d+), p = ([\d.e-]+)", title):
             clear = float(p) < 0.05
             signs.add(clear * ((int(first) > int(second)) - (int(first) < int(second))))
+        # What is not shown is named after "not shown: that …", and claims nothing.
+        plain = phrase.partition("not shown: ")[0]
         claims = {
-            1: re.search(r"better than|helps|is ahead", phrase),
-            -1: re.search(r"worse than|hurts|is behind", phrase),
-            0: re.search(r"no difference|not(hing is)? proven|none is proven|cannot be", phrase),
+            1: re.search(r"better than|helps|is ahead", plain),
+            -1: re.search(r"worse than|hurts|is behind", plain),
+            0: "shown" in phrase,
         }
         said = {sign for sign, claim in claims.items() if claim}
         # A list of what is proven may leave out what is not; nothing else may be left out.

@@ -15,6 +15,7 @@ from awm.study.evaluation import (
     _Driven,
     compare,
     compare_agents,
+    contrasts,
     evaluate,
     evaluations,
     recheck,
@@ -138,6 +139,30 @@ def test_models_are_compared_search_by_search(ws):
         (expected.value, expected.low, expected.high)
     )
     assert found.sign == 1
+
+
+def test_kinds_are_compared_as_the_protocol_says(ws):
+    tracks = np.random.default_rng(0).normal(500, 300, 8)
+    means = {"V": [1, 2, 3], "plain": [4, 5, 6], "wide": [5, 6, 7], "spatial": [11, 12, 13]}
+    means["even"] = [8, 9, 10]
+    groups = {kind: searches(ws, kind, each, tracks) for kind, each in means.items()}
+    found = contrasts(groups)
+    assert found.keys() == {
+        ("spatial", "wide"), ("even", "wide"), ("V", "plain"), ("spatial", "even"),
+    }  # fmt: skip
+    arms = {kind: means[kind] for kind in ("spatial", "even")}
+    dunnett = statistics.against_control(arms, means["wide"])
+    for kind, gap in dunnett.items():
+        assert found[kind, "wide"].low == pytest.approx(gap.low)
+    welch = statistics.difference(means["spatial"], means["even"])
+    assert found["spatial", "even"].high == pytest.approx(welch.high)
+    alone = contrasts({k: groups[k] for k in ("V", "plain", "spatial")}, "plain")
+    assert alone.keys() == {("V", "plain"), ("spatial", "plain")}
+    welch = statistics.difference(means["V"], means["plain"])
+    assert alone["V", "plain"].low == pytest.approx(welch.low)
+    assert contrasts({k: g[:1] for k, g in groups.items()}) == {}, "a search each"
+    few = {kind: searches(ws, kind, each, tracks[:7]) for kind, each in means.items()}
+    assert contrasts(few) == {}, "too few tracks"
 
 
 def test_only_common_tracks_are_compared(ws):

@@ -103,3 +103,10 @@ def test_laps_have_a_bootstrap_that_repeats():
     low, high = statistics.mean_of_laps(returns)
     assert low < np.mean(returns) < high and (low, high) == statistics.mean_of_laps(returns)
     assert statistics.mean_of_laps([1.0]) is None
+
+
+def test_a_median_of_laps_has_an_interval_of_laps():
+    returns = np.random.default_rng(0).normal(900, 50, 100)
+    low, high = statistics.median_of_laps(returns)
+    assert low < np.median(returns) < high and {low, high} <= set(returns)
+    assert statistics.median_of_laps([900.0] * 5) is None

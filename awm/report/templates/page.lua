@@ -33,12 +33,16 @@ local function scrolling(table)
                             ["aria-label"] = named ~= "" and named or "Table " .. unnamed})
 end
 
-local function folded(code, title)
+local function folded(content, class, title)
   return {
-    pandoc.RawBlock("html", '<details class="code"><summary>'),
-    pandoc.Plain {pandoc.Span("Code", {class = "label"}), pandoc.Space(), title},
-    pandoc.RawBlock("html", "</summary>"), code, pandoc.RawBlock("html", "</details>"),
+    pandoc.RawBlock("html", '<details class="' .. class .. '"><summary>'),
+    pandoc.Plain(title),
+    pandoc.RawBlock("html", "</summary>"), content, pandoc.RawBlock("html", "</details>"),
   }
+end
+
+local function folded_code(code, title)
+  return folded(code, "code", {pandoc.Span("Code", {class = "label"}), pandoc.Space(), title})
 end
 
 local function first_line(code) return pandoc.Code(code.text:match("%S[^\n]*") or "") end
@@ -119,7 +123,7 @@ local function cell(div)
     if position > 1 then
       shown:insert(block)
     elseif block.text:match("%S") and not (div.attributes.tags or ""):match('"hide"') then
-      shown:extend(folded(block, first_line(block)))
+      shown:extend(folded_code(block, first_line(block)))
     end
   end
   return pandoc.Div(shown, {class = "cell"})
@@ -156,7 +160,12 @@ return {
       if div.identifier:match("^fig%-") then return illustration(div) end
       if div.classes:includes("cell") then return cell(div) end
       if div.classes:includes("fold") then
-        return folded(div, pandoc.Str("from " .. div.attributes.from))
+        local title = div.attributes.title
+        if title then
+          div.attributes.title = nil
+          return folded(div, "more", {pandoc.Str(title)})
+        end
+        return folded_code(div, pandoc.Str("from " .. div.attributes.from))
       end
       return div
     end,
