@@ -1,5 +1,7 @@
 """Pictures on disk: `<name>.png` or `.gif` in a folder, and what they show in its `captions.json`.
 
+Beside a picture that knows how to be drawn for a phone lie `<name>.svg` and `<name>.narrow.svg`.
+
 The words are in `captions.toml`, where `{fields}` stand for values that a caller passes. In a
 notebook each `save` also shows the picture with its caption, so that a page exported from the
 notebook carries both, and a text for those who cannot see it.
@@ -18,6 +20,7 @@ from PIL import Image
 
 from awm.errors import AwmError
 from awm.figures.theme import DPI, enlarge
+from awm.figures.vector import svg
 from awm.store import atomic, read_json, write_json
 
 #: Screen pixels of the report's column; pictures are stored at up to twice as many.
@@ -36,8 +39,9 @@ class Picture(type(Path())):
 def save(folder: Path, fig, name: str, **words) -> Path:
     """Write a figure to `folder/<name>.png`, remember its caption, and show both in a notebook.
 
-    A name that exists is replaced. `words` are the values of the caption's fields; for a figure
-    that `captions.toml` does not know, `caption` and, unless the caption will do, `alt`.
+    What a function that is a `theme.drawing` has drawn is also kept as SVG, for the report. A name
+    that exists is replaced. `words` are the values of the caption's fields; for a figure that
+    `captions.toml` does not know, `caption` and, unless the caption will do, `alt`.
 
     Raises:
         AwmError: if the name is none for a file, or the caption or a value is missing.
@@ -45,9 +49,12 @@ def save(folder: Path, fig, name: str, **words) -> Path:
     buffer = io.BytesIO()
     # Without the version of matplotlib in it, the same figure is the same bytes.
     fig.savefig(buffer, dpi=DPI, facecolor="white", metadata={"Software": None})
+    narrow, drawings = getattr(fig, "narrow", None), {}
+    if narrow:
+        drawings = {"svg": svg(fig, name), "narrow.svg": svg(narrow(), f"{name}-narrow")}
     if "matplotlib.pyplot" in sys.modules:
         sys.modules["matplotlib.pyplot"].close(fig)
-    return _publish(folder, name, "png", buffer.getvalue(), words)
+    return _publish(folder, name, "png", buffer.getvalue(), words, drawings)
 
 
 def save_image(folder: Path, images, name: str, scale: int | None = None, **words) -> Path:
@@ -128,8 +135,10 @@ def _check(picture, dimensions: int) -> np.ndarray:
     return picture
 
 
-def _publish(folder: Path, name: str, kind: str, data: bytes, words: dict) -> Picture:
-    """Write an encoded picture and its words, and show both."""
+def _publish(
+    folder: Path, name: str, kind: str, data: bytes, words: dict, drawings: dict | None = None
+) -> Picture:
+    """Write an encoded picture and its words, and show both; `drawings` are its SVGs by suffix."""
     if not name or Path(name).name != name or Path(name).suffix:
         raise AwmError(f"{name!r} is no name for a figure. Use a plain one such as 'rollout'.")
     words = {**CAPTIONS.get(name, {}), **words}
@@ -142,6 +151,13 @@ def _publish(folder: Path, name: str, kind: str, data: bytes, words: dict) -> Pi
     path = Path(folder) / f"{name}.{kind}"
     with atomic(path) as temporary:
         temporary.write_bytes(data)
+    for suffix in ("svg", "narrow.svg"):
+        beside = path.with_suffix(f".{suffix}")
+        if text := (drawings or {}).get(suffix):
+            with atomic(beside) as temporary:
+                temporary.write_text(text, "utf-8")
+        else:
+            beside.unlink(missing_ok=True)  # of a picture that it was before
     entry = {"file": path.name, "caption": caption, "alt": words.get("alt", caption)}
     # Notebooks may run side by side; git ignores names like this one.
     with FileLock(path.parent / ".captions.tmp"):

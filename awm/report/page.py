@@ -17,6 +17,7 @@ from markupsafe import Markup
 
 from awm import store
 from awm.errors import AwmError
+from awm.figures.theme import stylesheet
 from awm.store import Workspace
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -117,8 +118,8 @@ def page(
         run=store.provenance(workspace.profile),
         commit=commit,
         date=datetime.now().strftime("%-d %B %Y"),
-        style=asset("style.css"),
-        script=asset("page.js"),
+        style=asset("style.css") + Markup(stylesheet()),
+        scripts=[asset(f"{name}.js") for name in ("page", "figures", "pictures")],
     )
 
 

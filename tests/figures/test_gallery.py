@@ -93,6 +93,12 @@ def test_a_save_that_fails_leaves_the_old_picture(images, monkeypatch):
         figures.save(images, Broken(), "MDP", caption="Bad.")
     assert path.read_bytes() == before
     assert figures.captions(images)["MDP"]["caption"] == "Good."
+    assert files(images) == {"captions.json", "MDP.png", "MDP.svg", "MDP.narrow.svg"}
+
+
+def test_drawings_go_with_the_picture_that_they_were_of(images):
+    figures.save(images, figures.mdp(), "MDP")
+    figures.save_image(images, FRAME, "MDP")
     assert files(images) == {"captions.json", "MDP.png"}
 
 
