@@ -10,14 +10,15 @@ from awm.errors import AwmError
 from awm.figures.pictures import frame_grid
 from awm.figures.theme import (
     BLUE,
-    INK,
     LEVEL,
     MUTED,
+    PALETTE,
     WEIGHT,
     bare,
     drawing,
     enlarge,
     figure,
+    is_narrow,
     tint,
     width,
 )
@@ -85,8 +86,10 @@ def attention_over_frame(frame, weights, titles=None):
         bare(one)
         one.set_title(title, loc="center", weight="normal")
     for (i, j), value in np.ndenumerate(share):
-        color = "white" if value > 0.6 * most else INK
-        axes[2].text(j, i, f"{100 * value:.0f}", ha="center", va="center", fontsize=7.5, color=color)
+        color = PALETTE["chalk" if value > 0.6 * most else "tyre"][0]  # the map is never dark
+        axes[2].text(
+            j, i, f"{100 * value:.0f}", ha="center", va="center", fontsize=7.5, color=color
+        )
     axes[2].set_xlabel(f"percent; even: {100 / share.size:.1f}", fontsize=7.5, color=MUTED)
     return fig
 
@@ -102,7 +105,7 @@ def attention_over_entries(weights, z_size: int = 32):
     ticks |= dict(zip(range(z_size, entries), ("steer", "gas", "brake"), strict=False))
     fig = _heat_map(weights, "entry of [z, a]", 4.6, ticks)
     for axes in fig.axes[:2]:
-        axes.axhline(z_size - 0.5, color=INK, linewidth=0.8)
+        axes.axhline(z_size - 0.5, color=MUTED, linewidth=0.8)
     return fig
 
 
@@ -135,7 +138,7 @@ def _heat_map(weights, ylabel: str, height: float, ticks: dict[int, str]):
     style = {"color": tint(BLUE, 0.75), "label": "mean"}
     side.barh(range(relative.shape[1]), relative.mean(axis=0), 0.75, **style)
     side.axvline(1, **LEVEL)
-    side.set(xlabel="mean (1: even)", xlim=(0, None))
+    side.set(xlabel="mean" if is_narrow() else "mean (1: even)", xlim=(0, None))
     side.tick_params(axis="y", labelleft=False)
     side.grid(False, axis="y")
     return fig

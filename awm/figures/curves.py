@@ -54,7 +54,8 @@ def learning_curves(histories, terms, split="both", levels=None):
             for part in splits:
                 marked, thin = part == "validation", part != splits[-1]
                 label = model_label(model)
-                style = {"marked": marked, "thin": thin, "name": f"{label}, {_SPLITS[part]}"}
+                name = f"{label}, " * (len(histories) > 1) + _SPLITS[part]
+                style = {"marked": marked, "thin": thin, "name": name}
                 curve = _points(history, "update", f"{part}_{term}")
                 _line(axes, curve, model_color(model), None if thin else label, **style)
         axes.set(ylabel=unit)

@@ -41,7 +41,7 @@ def _grid(rows, columns, titles=None, column_titles=None, noted=(), label=0.95):
     `label` is the room for titles, inches: for a phone they stand above their rows. `noted` says
     which rows have a line of text below.
     """
-    above = 0.17 * max(title.count("\n") + 1 for title in titles) if titles and is_narrow() else 0
+    above = 0.17 if titles and is_narrow() else 0
     label = label if titles and not above else 0.05
     top = 0.25 if column_titles else 0.03
     side = (width() - label) / columns - 0.05
@@ -64,7 +64,8 @@ def _grid(rows, columns, titles=None, column_titles=None, noted=(), label=0.95):
                 axes.set_title(column_titles[j], pad=3 + 72 * above, **style)
         if titles and above:
             place = label / width(), (bottom + side + 0.04) / height
-            fig.text(*place, titles[i], ha="left", va="bottom", fontsize=8)
+            title = titles[i].replace("\n", " ")
+            fig.text(*place, title, ha="left", va="bottom", fontsize=8)
         elif titles:
             place = (label - 0.08) / width(), (bottom + side / 2) / height
             fig.text(*place, titles[i], ha="right", va="center", fontsize=8)

@@ -192,7 +192,7 @@ def data_coverage(drivers):
             axes.barh([0], [share], color=tint(VERMILION, 0.85), height=0.5, label=driver)
             said = f"{share:.1%}" if share < 0.1 else f"{share:.0%}"
             axes.text(0, 0.42, said, fontsize=7.5, va="bottom")
-            axes.set(xlim=(0, 1), ylim=(-0.7, 1.3), xticks=[0, 0.5, 1])
+            axes.set(xlim=(0, 1), ylim=(-0.7, 1.3), xticks=[0, 1] if is_narrow() else [0, 0.5, 1])
             axes.xaxis.set_major_formatter(PercentFormatter(1, 0))
             axes.grid(False)
         count = f"\n{table['frames']:,} frames" if "frames" in table else ""
