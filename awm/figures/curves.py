@@ -29,6 +29,7 @@ from awm.figures.theme import (
     panels,
     tint,
 )
+from awm.figures.vector import spoken
 
 #: A return of this many is what "solved" means on CarRacing (mean of 100 trials).
 SOLVED = 900
@@ -155,6 +156,7 @@ def controller_training(logs, x="steps", solved=SOLVED):
         seeds = "" if alone else f", {len(runs)} seed" + "s" * (len(runs) > 1)
         axes.set_title(fill(family.label + seeds, 20 if is_narrow() else 40), fontsize=8)
         axes.tick_params(labelbottom=n >= len(found) - columns)
+        spoken(axes, y="return per episode")
     for axes in grid.flat[len(found) :]:
         axes.set_axis_off()
     first = grid.flat[0]
@@ -281,6 +283,7 @@ def routes(found, solved=SOLVED):
     _finish(fig, 2)
     for axes, xlabel in zip(row, ("million environment steps", "core-hours"), strict=True):
         axes.set_xlabel(xlabel)
+        spoken(axes, y="return per episode")
         if axes.get_subplotspec().is_first_col():
             axes.set_ylabel("return per episode, validation tracks")
     return fig

@@ -68,8 +68,11 @@ def save_image(folder: Path, images, name: str, scale: int | None = None, **word
         raise AwmError("Pictures side by side need one height. Pass one picture, or equal ones.")
     room = 2 * COLUMN - 16 * (len(images) - 1)
     scale = scale or int(np.clip(room // sum(image.shape[1] for image in images), 1, 6))
-    gap = np.full((len(images[0]) * scale, 16, 3), 255, np.uint8)
-    strip = [part for image in images for part in (gap, enlarge(image, scale))][1:]
+    strip = [enlarge(image, scale) for image in images]
+    if len(strip) > 1:  # the page shows between them
+        opaque = [np.pad(each, ((0, 0), (0, 0), (0, 1)), constant_values=255) for each in strip]
+        gap = np.zeros((len(strip[0]), 16, 4), np.uint8)
+        strip = [part for each in opaque for part in (gap, each)][1:]
     png = encode_png(np.concatenate(strip, axis=1), optimize=True)
     return _publish(folder, name, "png", png, words)
 
@@ -95,7 +98,7 @@ def save_gif(
 
 
 def encode_png(picture: np.ndarray, scale: int = 1, **options) -> bytes:
-    """A uint8 picture [H, W, 3] as PNG, quickly rather than small; `options` are Pillow's."""
+    """A uint8 picture [H, W, 3 or 4] as PNG, quickly rather than small; `options` are Pillow's."""
     buffer = io.BytesIO()
     Image.fromarray(enlarge(picture, scale)).save(buffer, "PNG", **options or {"compress_level": 1})
     return buffer.getvalue()

@@ -86,7 +86,7 @@ def equal_terms(returns, means, differences, control="plain"):
         than = "" if gap is None else f"{gap.value:+.0f} [{gap.low:+.0f}, {gap.high:+.0f}]"
         words[label] = f"{average:.0f}", than.replace("-", "−")
     if is_narrow():
-        _rows(axes, [", ".join(filter(None, (label, *said))) for label, said in words.items()])
+        _rows(axes, [f"{label}: {', '.join(filter(None, said))}" for label, said in words.items()])
         heading = f"mean, difference from {model_label(control)} [95 % CI]"
         note(axes, heading, (0, 1), (0, 3), xycoords="axes fraction")
     else:
@@ -101,6 +101,7 @@ def equal_terms(returns, means, differences, control="plain"):
         than = f"difference from\n{model_label(control)} [95 % CI]"
         note(axes, than, (1, 1), (128, 2), **heading)
     axes.set_xlabel("return per episode, mean over the test tracks")
+    spoken(axes, x="return per episode")
     return fig
 
 
@@ -181,8 +182,8 @@ def data_coverage(drivers):
             if key in bins:
                 values = np.clip(np.ravel(table.get(key, ())), bins[key][0], bins[key][-1])
                 even = np.full(len(values), 1 / max(1, len(values)))
-                style = {"color": tint(BLUE, 0.75), "label": driver}
-                axes.hist(values, bins[key], weights=even, **style)
+                bars = axes.hist(values, bins[key], weights=even, color=tint(BLUE, 0.75))[2]
+                bars.set_label(driver)  # pyright: ignore
                 axes.set_xlim(bins[key][0], bins[key][-1])
                 if len(values):
                     axes.axvline(values.mean(), color=INK, linewidth=1)
