@@ -32,12 +32,14 @@ from awm.figures.pictures import latent_traversal as latent_traversal
 from awm.figures.pictures import reconstruction_pairs as reconstruction_pairs
 from awm.figures.pictures import squared_error as squared_error
 from awm.figures.plots import data_coverage as data_coverage
+from awm.figures.plots import equal_terms as equal_terms
 from awm.figures.plots import kl_per_dimension as kl_per_dimension
 from awm.figures.plots import likelihood_gains as likelihood_gains
 from awm.figures.plots import probes as probes
 from awm.figures.plots import returns_comparison as returns_comparison
 from awm.figures.plots import tracks as tracks
 from awm.figures.theme import COLORS as COLORS
+from awm.figures.theme import drawing as drawing
 from awm.figures.theme import enlarge as enlarge
 from awm.figures.theme import figure as figure
 from awm.figures.theme import model_color as model_color

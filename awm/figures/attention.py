@@ -8,7 +8,20 @@ import numpy as np
 
 from awm.errors import AwmError
 from awm.figures.pictures import frame_grid
-from awm.figures.theme import BLUE, INK, LEVEL, MUTED, WEIGHT, bare, enlarge, figure, tint
+from awm.figures.theme import (
+    BLUE,
+    LEVEL,
+    MUTED,
+    PALETTE,
+    WEIGHT,
+    bare,
+    drawing,
+    enlarge,
+    figure,
+    is_narrow,
+    tint,
+    width,
+)
 
 #: Pixels between the places of V's map. They lie in the middle of the frame, to within a pixel, and
 #: together see all of it.
@@ -51,6 +64,7 @@ def overlay_attention(frames, weights, scale: int = 4) -> np.ndarray:
     return np.round(grey + (large - grey) * light).astype(np.uint8)
 
 
+@drawing
 def attention_over_frame(frame, weights, titles=None):
     """Frames above the same frames lit by attention; returns a Figure.
 
@@ -60,7 +74,7 @@ def attention_over_frame(frame, weights, titles=None):
     lit = overlay_attention(frame, weights)
     if np.ndim(frame) == 4:
         return frame_grid([frame, lit], column_titles=titles)
-    fig = figure(2.85)
+    fig = figure(0.41 * width())
     axes = fig.subplots(1, 3)
     side = _side(np.asarray(weights), 1)
     share = np.reshape(weights, (side, side)) / np.sum(weights)
@@ -72,12 +86,15 @@ def attention_over_frame(frame, weights, titles=None):
         bare(one)
         one.set_title(title, loc="center", weight="normal")
     for (i, j), value in np.ndenumerate(share):
-        color = "white" if value > 0.6 * most else INK
-        axes[2].text(j, i, f"{100 * value:.0f}", ha="center", va="center", fontsize=7, color=color)
+        color = PALETTE["chalk" if value > 0.6 * most else "tyre"][0]  # the map is never dark
+        axes[2].text(
+            j, i, f"{100 * value:.0f}", ha="center", va="center", fontsize=7.5, color=color
+        )
     axes[2].set_xlabel(f"percent; even: {100 / share.size:.1f}", fontsize=7.5, color=MUTED)
     return fig
 
 
+@drawing
 def attention_over_entries(weights, z_size: int = 32):
     """Attention over [z, a] in time: `weights` [T, 35], entries 0–31 of z, then the action.
 
@@ -88,10 +105,11 @@ def attention_over_entries(weights, z_size: int = 32):
     ticks |= dict(zip(range(z_size, entries), ("steer", "gas", "brake"), strict=False))
     fig = _heat_map(weights, "entry of [z, a]", 4.6, ticks)
     for axes in fig.axes[:2]:
-        axes.axhline(z_size - 0.5, color=INK, linewidth=0.8)
+        axes.axhline(z_size - 0.5, color=MUTED, linewidth=0.8)
     return fig
 
 
+@drawing
 def attention_over_time(weights):
     """Attention over M's own past: `weights` [T, 32], the most recent hidden state last.
 
@@ -110,16 +128,17 @@ def _heat_map(weights, ylabel: str, height: float, ticks: dict[int, str]):
     most = max(2.0, float(np.quantile(relative, 0.998)))
     image = axes.imshow(relative.T, aspect="auto", cmap=WEIGHT, vmin=0, vmax=most)
     axes.set(xlabel="step", ylabel=ylabel)
-    axes.set_yticks([*ticks], [*ticks.values()], fontsize=6.5)
+    axes.set_yticks([*ticks], [*ticks.values()], fontsize=7.5)
     axes.grid(False)
     above = {"location": "top", "aspect": 50, "shrink": 0.5, "pad": 0.02, "anchor": (0, 0)}
     bar = fig.colorbar(image, ax=axes, **above)
     bar.set_label("attention, relative to even", fontsize=7.5)
-    bar.ax.tick_params(labelsize=7)
+    bar.ax.tick_params(labelsize=7.5)
     bar.outline.set_visible(False)
-    side.barh(range(relative.shape[1]), relative.mean(axis=0), 0.75, color=tint(BLUE, 0.75))
+    style = {"color": tint(BLUE, 0.75), "label": "mean"}
+    side.barh(range(relative.shape[1]), relative.mean(axis=0), 0.75, **style)
     side.axvline(1, **LEVEL)
-    side.set(xlabel="mean (1: even)", xlim=(0, None))
+    side.set(xlabel="mean" if is_narrow() else "mean (1: even)", xlim=(0, None))
     side.tick_params(axis="y", labelleft=False)
     side.grid(False, axis="y")
     return fig

@@ -4,6 +4,8 @@ Every function takes plain data, as manifests and logs hold it, and returns a ma
 `figures.save`. One run is a thick line; several, of several seeds, are thin ones and their median.
 """
 
+from textwrap import fill
+
 import numpy as np
 from matplotlib.ticker import LogLocator, MaxNLocator
 from scipy.ndimage import uniform_filter1d
@@ -18,19 +20,24 @@ from awm.figures.theme import (
     ORANGE,
     VERMILION,
     VIOLET,
+    drawing,
+    is_narrow,
+    legend,
     model_color,
     model_label,
     note,
     panels,
     tint,
 )
+from awm.figures.vector import spoken
 
 #: A return of this many is what "solved" means on CarRacing (mean of 100 trials).
 SOLVED = 900
 
-_SPLITS = {"train": "training", "validation": "held-out episodes"}
+_SPLITS = {"train": "training", "validation": "validation"}
 
 
+@drawing
 def learning_curves(histories, terms, split="both", levels=None):
     """Training: a panel a term of the loss, a colour a model.
 
@@ -47,45 +54,49 @@ def learning_curves(histories, terms, split="both", levels=None):
         for model, history in histories.items():
             for part in splits:
                 marked, thin = part == "validation", part != splits[-1]
-                label = None if thin else model_label(model)
+                label = model_label(model)
+                name = f"{label}, " * (len(histories) > 1) + _SPLITS[part]
+                style = {"marked": marked, "thin": thin, "name": name}
                 curve = _points(history, "update", f"{part}_{term}")
-                _line(axes, curve, model_color(model), label, marked=marked, thin=thin)
+                _line(axes, curve, model_color(model), None if thin else label, **style)
         axes.set(ylabel=unit)
     if len(splits) > 1:
-        _line(row[0], ([], []), MUTED, "thin: training", thin=True)
-        _line(row[0], ([], []), MUTED, "marked: held-out episodes", marked=True)
-    _finish(fig, 3 if len(splits) > 1 or len(histories) > 1 else 0, xlabel="updates")
+        _line(row[0], ([], []), MUTED, "thin: training batches", thin=True)
+        _line(row[0], ([], []), MUTED, "dots: validation episodes", marked=True)
+    _finish(fig, 3 if len(splits) > 1 or len(histories) > 1 else 0, xlabel="training updates")
     _levels(row[0], levels or {})
     return fig
 
 
+@drawing
 def vae_losses(history, split="both", references=None):
     """V's loss, its two terms apart: summed squared error, and KL divergence.
 
     `history` is V's manifest's, `split` and `references` (of the squared error) as `split` and
     `levels` of `learning_curves`. The error is summed over 64 × 64 × 3 values in [0, 1], a frame;
-    the KL is nats a frame.
+    the KL is in nats per frame.
     """
-    terms = {"reconstruction": "summed squared error a frame", "kl": "KL divergence (nats a frame)"}
+    terms = {"reconstruction": "squared error per frame", "kl": "KL divergence (nats per frame)"}
     fig = learning_curves({"V": history}, terms, split, references)
     left, right = fig.axes
-    left.set_title("Reconstruction")
+    left.set_title("Reconstruction error")
     # The first updates, from hundreds down, would leave the rest a flat line.
     left.set_yscale("log")
     left.yaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 5, 7)))
     left.yaxis.set_major_formatter("{x:g}")
     left.minorticks_off()
-    right.set(title="Information kept", ylim=(0, None))
+    right.set(title="KL divergence", ylim=(0, None))
     return fig
 
 
+@drawing
 def mdn_rnn_learning_curves(histories, baselines=None, key="nll", ylabel=None):
     """M's learning curves, one colour a model, against levels that a reader can interpret.
 
     `histories` is {model: history} with `train_<key>` and `validation_<key>` in its entries;
     `baselines` is {label: value}, drawn as dashed levels.
     """
-    terms = {key: ylabel or "negative log-likelihood (nats a step)"}
+    terms = {key: ylabel or "negative log-likelihood (nats per step)"}
     fig = learning_curves(histories, terms, levels=baselines)
     # The axis shows where the curves settle, and the baselines; not the first drop.
     shown = list((baselines or {}).values())
@@ -100,6 +111,7 @@ def mdn_rnn_learning_curves(histories, baselines=None, key="nll", ylabel=None):
     return fig
 
 
+@drawing
 def controller_training(logs, x="steps", solved=SOLVED):
     """Evolution: `logs` is {Agent: generations as in its log}, against `x`; a panel a family.
 
@@ -114,7 +126,7 @@ def controller_training(logs, x="steps", solved=SOLVED):
     for agent, log in logs.items():
         families.setdefault(agent.family, []).append(log)
     alone, single = len(families) == len(logs), len(logs) == 1
-    columns = min(len(families), 2 if alone else 3)
+    columns = min(len(families), (2 if alone else 3) - is_narrow())
     rows = -(-len(families) // columns)
     height = 3.6 if rows == 1 else 0.9 + 1.9 * rows
     fig, grid = panels(rows, columns, height, sharex=True, sharey=True)
@@ -133,35 +145,39 @@ def controller_training(logs, x="steps", solved=SOLVED):
             worst = _points(log, x, "worst")[1]
             axes.fill_between(at, worst, best, color=tint(color, 0.13), linewidth=0)
         if alone:
-            _line(axes, _points(log, x, "mean") / unit, color, thin=True)
+            population = "population average"
+            _line(axes, _points(log, x, "mean") / unit, color, thin=True, name=population)
         elif plain and plain is not runs:
-            axes.plot(*_median(plain), **dotted)
-        _runs(axes, runs, color, marked=alone)
+            axes.plot(*_median(plain), gid="plain M, median", **dotted)
+        name = "mean of the distribution" if alone else family.label
+        _runs(axes, runs, color, marked=alone, name=name)
         if solved is not None:
             axes.axhline(solved, label=f"solved: {solved}", **LEVEL)
         seeds = "" if alone else f", {len(runs)} seed" + "s" * (len(runs) > 1)
-        axes.set_title(family.label + seeds, fontsize=8)
+        axes.set_title(fill(family.label + seeds, 20 if is_narrow() else 40), fontsize=8)
         axes.tick_params(labelbottom=n >= len(found) - columns)
+        spoken(axes, y="return per episode")
     for axes in grid.flat[len(found) :]:
         axes.set_axis_off()
     first = grid.flat[0]
     if alone:
-        _line(first, ([], []), MUTED, "the agent (distribution's mean)", marked=True)
-        _line(first, ([], []), MUTED, "population's average", thin=True)
+        _line(first, ([], []), MUTED, "mean of the distribution (the agent)", marked=True)
+        _line(first, ([], []), MUTED, "population average", thin=True)
     else:
-        _line(first, ([], []), MUTED, "median of the seeds")
+        _line(first, ([], []), MUTED, "median over seeds")
         _line(first, ([], []), MUTED, "each seed", thin=True)
     if single:
         first.fill_between([], [], color=tint(MUTED, 0.2), label="population, best to worst")
     elif plain and not alone:
-        first.plot([], [], label="plain M's median", **dotted)
+        first.plot([], [], label="plain M, median", **dotted)
     _finish(fig, 4)
-    words = "million " * millions + ("steps on the track" if x == "steps" else x)
+    words = "million " * millions + ("environment steps" if x == "steps" else x)
     fig.supxlabel(words, fontsize=8.5)
-    fig.supylabel("return an episode, validation tracks", fontsize=8.5)
+    fig.supylabel("return per episode, validation tracks", fontsize=8.5)
     return fig
 
 
+@drawing
 def dream_and_reality(logs):
     """Evolution in a dream: what a generation's mean earns in the dream, and on the real track.
 
@@ -175,6 +191,7 @@ def dream_and_reality(logs):
     return _dream_and_track("generation", *curves)
 
 
+@drawing
 def dream_temperatures(logs):
     """Dreamt and real return of the chosen controllers against the dream's temperature.
 
@@ -192,35 +209,39 @@ def dream_temperatures(logs):
     ]
     medians = [(list(best), [np.median(y[x == t]) for t in best]) for x, y in dots]
     fig = _dream_and_track("temperature of the dream", *([curve] for curve in medians))
-    for curve, color in zip(dots, (VIOLET, INK), strict=True):
-        fig.axes[0].plot(*curve, "o", color=color, markersize=4)
+    for curve, color, where in zip(dots, (VIOLET, INK), ("dream", "real track"), strict=True):
+        fig.axes[0].plot(*curve, "o", color=color, markersize=4, gid=f"one search, {where}")
     return fig
 
 
+@drawing
 def dream_rounds(rounds):
     """Iterative training: dreamt and real return against the real steps that were recorded.
 
     `rounds` is a list of {"round", "real_steps", "dreamt", "real"}.
     """
     curves = [_points(rounds, "real_steps", key) / [[1000], [1]] for key in ("dreamt", "real")]
-    fig = _dream_and_track("real steps recorded, thousands", *([curve] for curve in curves))
-    for entry, place in zip(rounds, curves[1].T, strict=True):
-        note(fig.axes[0], f"round {entry['round']}", place, (0, -15), ha="center")
+    fig = _dream_and_track("thousand recorded environment steps", *([curve] for curve in curves))
+    levels = np.pad(curves[1][1], 1, "edge")
+    peaks = levels[1:-1] > (levels[:-2] + levels[2:]) / 2  # where the line leaves room above
+    for entry, place, peak in zip(rounds, curves[1].T, peaks, strict=True):
+        note(fig.axes[0], f"round {entry['round']}", place, (0, 5 if peak else -15), ha="center")
     fig.axes[0].margins(x=0.08, y=0.12)
     return fig
 
 
+@drawing
 def dream_errors(found):
-    """Errors of dreams against the steps since M was left alone: of z, frames and return.
+    """Errors of dreams against the steps since the last real code: of z, frames and return.
 
     `found` is {"steps": [n], "persistence": {kind: [n]}, "models": {model: {"mean":
     {kind: [n]}, and of several trainings "low" and "high" alike}}}: a line for every M's mean, a
-    band for its interval; dashed the guess without a model.
+    band for its interval; dashed the baseline without a model.
     """
     titles = {
-        "z": ("squared error of z", "nothing moves"),
-        "frame": ("squared error of the frame", "nothing moves"),
-        "return": ("error of the return (points)", "the pace stays"),
+        "z": ("squared error of z", "no change"),
+        "frame": ("squared error of the frame", "no change"),
+        "return": ("absolute error of the return", "same rate"),
     }
     fig, [row] = panels(1, 3, 2.9)
     at = found["steps"]
@@ -231,13 +252,15 @@ def dream_errors(found):
             if "low" in errors:
                 low, high = errors["low"][kind], errors["high"][kind]
                 axes.fill_between(at, low, high, color=color, alpha=0.15, linewidth=0)
-        dashed = axes.plot(at, found["persistence"][kind], "--", color=MUTED)
-        # The guess is another in each panel; the colours are the same in all.
+        style = {"color": MUTED, "gid": f"baseline: {guess}"}
+        dashed = axes.plot(at, found["persistence"][kind], "--", **style)
+        # The baseline is another in each panel; the colours are the same in all.
         axes.legend(dashed, [guess], loc="best")
         axes.set(title=title, ylim=(0, None))
-    return _finish(fig, 3, xlabel="steps alone")
+    return _finish(fig, 3, xlabel="steps into the dream")
 
 
+@drawing
 def routes(found, solved=SOLVED):
     """Real return against real steps and against core-hours, for several ways to a controller.
 
@@ -258,8 +281,11 @@ def routes(found, solved=SOLVED):
             _runs(axes, curves, colors[n % len(colors)], label, marked=True, median=middle)
         axes.axhline(solved, **LEVEL)
     _finish(fig, 2)
-    row[0].set(xlabel="real steps, millions", ylabel="return an episode, validation tracks")
-    row[1].set(xlabel="core-hours")
+    for axes, xlabel in zip(row, ("million environment steps", "core-hours"), strict=True):
+        axes.set_xlabel(xlabel)
+        spoken(axes, y="return per episode")
+        if axes.get_subplotspec().is_first_col():
+            axes.set_ylabel("return per episode, validation tracks")
     return fig
 
 
@@ -268,7 +294,7 @@ def _dream_and_track(xlabel: str, dreamt, real):
     fig, [[axes]] = panels(1, 1, 3.2)
     _runs(axes, dreamt, VIOLET, "in the dream", marked=True, line="--")
     _runs(axes, real, INK, "on the real track", marked=True)
-    return _finish(fig, 2, xlabel=xlabel, ylabel="return an episode")
+    return _finish(fig, 2, xlabel=xlabel, ylabel="return per episode")
 
 
 def _driven(log) -> list[dict]:
@@ -282,24 +308,31 @@ def _points(entries, x: str, y: str) -> np.ndarray:
     return np.array(found, float).reshape(-1, 2).T
 
 
-def _line(axes, points, color, label=None, *, marked=False, thin=False, line="-") -> None:
-    """One curve: thick, or thin and pale; with marks where it was measured now and then."""
+def _line(axes, points, color, label=None, *, marked=False, thin=False, line="-", name=None):
+    """One curve: thick, or thin and pale; with marks where it was measured now and then.
+
+    `label` is for the legend, `name`, by default the same, for who reads off a value.
+    """
     at, values = points
     if not marked and len(values) > 200:
         # Hundreds of noisy updates: the eye wants their trend, the reader may doubt it.
         axes.plot(at, values, color=tint(color, 0.3), linewidth=0.6)
         values = uniform_filter1d(values, len(values) // 60, mode="nearest")
+        name = f"{name or label}, smoothed"
     style = {"marker": "o", "markersize": 3.4, "markevery": max(1, len(at) // 25)} if marked else {}
     style |= {"color": tint(color, 0.5), "linewidth": 1} if thin else {"color": color}
-    axes.plot(at, values, label=label, linestyle=line, **style)
+    axes.plot(at, values, label=label, linestyle=line, gid=name, **style)
 
 
-def _runs(axes, runs, color, label=None, *, marked=False, line="-", median=None) -> None:
+def _runs(axes, runs, color, label=None, *, marked=False, line="-", median=None, name=None) -> None:
     """Each run thin and the median thick; if there is only one, that one thick."""
-    for run in runs if len(runs) > 1 else ():
-        _line(axes, run, color, thin=True, line=line)
+    many, name = len(runs) > 1, name or label or ""
+    for n, run in enumerate(runs if many else ()):
+        own = ", ".join(filter(None, (name, "one search" if median else f"seed {n}")))
+        _line(axes, run, color, thin=True, line=line, name=own)
     for run in [_median(runs)] if median is None else median:
-        _line(axes, run, color, label, marked=marked, line=line)
+        whole = ", ".join(filter(None, (name, "median" * many)))
+        _line(axes, run, color, label, marked=marked, line=line, name=whole or "return")
 
 
 def _median(runs):
@@ -315,20 +348,20 @@ def _median(runs):
 
 def _levels(axes, levels) -> None:
     """Dashed levels with their names above them, side by side so that close ones stay legible."""
+    columns = 2 if is_narrow() else 3
     for n, (label, value) in enumerate(sorted(levels.items(), key=lambda item: item[1])):
         axes.axhline(value, **LEVEL)
-        where = ("axes fraction", "data")
-        note(axes, label, (1 - 0.18 * (n % 3), value), (-2, 2), xycoords=where, ha="right")
+        place = 1 - (0.45 if is_narrow() else 0.18) * (n % columns), value
+        note(axes, label, place, (-2, 2), xycoords=("axes fraction", "data"), ha="right")
 
 
-def _finish(fig, legend=0, **labels):
+def _finish(fig, columns=0, **labels):
     """Axes alike, with the same labels; the first one's legend above all, in so many columns."""
     for axes in fig.axes:
         axes.set(**labels)
         axes.margins(x=0.02)
         axes.grid(False, axis="x")
         axes.xaxis.set_major_locator(MaxNLocator(6 if len(fig.axes) < 3 else 4))
-    if legend:
-        handles = fig.axes[0].get_legend_handles_labels()
-        fig.legend(*handles, loc="outside upper left", ncols=legend)
+    if columns:
+        legend(fig, columns, *fig.axes[0].get_legend_handles_labels())
     return fig

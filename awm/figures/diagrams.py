@@ -1,12 +1,13 @@
 """The four diagrams of the report, drawn from boxes, arrows and a little race track.
 
 Each function takes nothing and returns a matplotlib Figure. Coordinates are tenths of the
-column's width (0.7 inch), from the lower left.
+column's width (0.7 inch), from the lower left; a phone is five of them wide.
 """
 
 import numpy as np
 from matplotlib.patches import Circle, FancyBboxPatch, PathPatch, Polygon
 from matplotlib.path import Path
+from matplotlib.transforms import Affine2D
 
 from awm.figures.theme import (
     BLUE,
@@ -14,48 +15,66 @@ from awm.figures.theme import (
     INK,
     MUTED,
     ORANGE,
+    PALETTE,
+    PAPER,
     VERMILION,
     VIOLET,
     WIDTH,
     bare,
+    drawing,
     figure,
+    is_narrow,
     tint,
+    width,
 )
 
 _UNIT = WIDTH / 10
 #: Colour of each part.
-WORLD, V, M, C, ATTENTION = "#5b6b53", ORANGE, BLUE, VIOLET, VERMILION
+WORLD, V, M, C, ATTENTION = PALETTE["olive"][0], ORANGE, BLUE, VIOLET, VERMILION
+#: Colours within a frame.
+_FRAME = {name: PALETTE[name][0] for name in ("grass", "road", "chalk", "car", "tyre")}
 
 
+@drawing
 def mdp():
     """An agent and its environment, the loop of state, action and reward. Returns a Figure."""
-    sheet = _Sketch(3.9)
-    sheet.box(5, 3.15, 2.7, 0.95, "Agent", C, r"policy  $\pi(a_t \mid s_t)$", 12)
-    dynamics = r"dynamics  $p(s_{t+1} \mid s_t, a_t)$"
-    sheet.box(5, 0.75, 2.7, 0.95, "Environment", WORLD, dynamics, 12)
+    narrow = is_narrow()
+    sheet = _Sketch(4.7 if narrow else 3.9)
+    x, wide, tall, between = (2.85, 2.0, 1.25, "\n") if narrow else (5, 2.7, 0.95, "  ")
+    state, reward, action = (0.35, 1.05, 4.6) if narrow else (1.4, 2.1, 8.2)
+    above, below, middle = (3.95, 0.85, 2.55) if narrow else (3.15, 0.75, 2.1)
+    left, right = x - wide / 2, x + wide / 2
+    policy, dynamics = r"$\pi(a_t \mid s_t)$", r"$p(s_{t+1} \mid s_t, a_t)$"
+    sheet.box(x, above, wide, tall, "Agent", C, f"policy{between}{policy}", 12)
+    sheet.box(x, below, wide, tall, "Environment", WORLD, f"dynamics{between}{dynamics}", 12)
 
-    sheet.arrow((6.35, 3.15), (8.2, 3.15), (8.2, 0.75), (6.35, 0.75), color=C, width=1.8)
-    sheet.text(8.38, 2.1, "action", size=8.5, ha="left")
-    sheet.text(8.38, 1.78, "$A_t$", C, 14, ha="left")
+    around = ((right, above), (action, above), (action, below), (right, below))
+    sheet.arrow(*around, color=C, width=1.8)
+    sheet.text(action - 0.18, middle, "action", size=8.5, ha="right")
+    sheet.text(action - 0.18, middle - 0.32, "$A_t$", C, 14, ha="right")
 
     # The dashed line is the tick of the clock: what the environment returns is of the next step.
-    sheet.arrow((3.65, 0.92), (2.1, 0.92), (2.1, 2.98), (3.65, 2.98), color=WORLD, width=1.8)
-    sheet.arrow((3.65, 0.58), (1.4, 0.58), (1.4, 3.32), (3.65, 3.32), color=WORLD, width=1.8)
-    sheet.axes.plot([2.72, 2.72], [0.22, 1.28], color=MUTED, lw=1, ls=(0, (3, 2.5)), zorder=1.8)
-    sheet.text(2.72, 1.43, "next step", size=7)
-    sheet.text(3.18, 1.12, "$R_{t+1}$", WORLD, 10.5)
-    sheet.text(3.18, 0.37, "$S_{t+1}$", WORLD, 10.5)
-    sheet.text(1.22, 2.1, "state", size=8.5, ha="right")
-    sheet.text(1.22, 1.78, "$S_t$", WORLD, 14, ha="right")
-    sheet.text(2.28, 2.1, "reward", size=8.5, ha="left")
-    sheet.text(2.28, 1.78, "$R_t$", WORLD, 14, ha="left")
+    for at, apart, word, symbol in ((reward, 0.17, "reward", "R"), (state, -0.17, "state", "S")):
+        low, high = below + apart, above - apart
+        sheet.arrow((left, low), (at, low), (at, high), (left, high), color=WORLD, width=1.8)
+        sheet.text(at + 0.12, middle, word, size=8.5, ha="left")
+        sheet.text(at + 0.12, middle - 0.32, f"${symbol}_t$", WORLD, 14, ha="left")
+        sheet.text(left - 0.38, low + 1.2 * apart, f"${symbol}_{{t+1}}$", WORLD, 10.5)
+    tick, dashed = reward + (0.17 if narrow else 0.62), (0, (3, 2.5))
+    sheet.line([tick] * 2, [below - 0.53, below + 0.53], color=MUTED, lw=1, ls=dashed, zorder=1.8)
+    sheet.text(tick - 0.04, below + 0.68, "next step", size=7.5, ha="left")
     return sheet.figure
 
 
+@drawing
 def world_model():
     """V, M and C in the environment, with attention inside M. Returns a Figure."""
+    return _world_model_upright() if is_narrow() else _world_model()
+
+
+def _world_model():
     sheet = _Sketch(5.6)
-    sheet.area(2.62, 0.78, 9.86, 5.45, fill="#fafbfc")
+    sheet.area(2.62, 0.78, 9.86, 5.45, fill=tint(INK, 0.02))
     sheet.text(1.15, 5.1, "Environment", WORLD, 10, weight="bold")
     sheet.text(6.2, 5.1, "Agent", INK, 10, weight="bold")
 
@@ -63,14 +82,14 @@ def world_model():
     sheet.text(1.15, 3.3, "CarRacing-v3")
     sheet.arrow((1.8, 4.15), (3.0, 4.15), color=WORLD)
     sheet.text(2.2, 4.36, "$x_t$", WORLD, 11)
-    sheet.text(2.2, 3.95, "64×64×3", size=6.6)
+    sheet.text(2.2, 3.95, "64×64×3", size=7.5)
 
     sheet.encoder(3.55, 4.15, 1.1, 1.4, "right")
     sheet.text(3.55, 5.1, "Vision")
     sheet.arrow((4.1, 4.15), (8.03, 4.15), color=V)
     sheet.arrow((4.7, 4.15), (4.7, 2.27), color=V)
     sheet.node(4.7, 4.15, "$z_t$", V)
-    sheet.text(5.1, 4.32, "32 numbers", size=7, ha="left")
+    sheet.text(5.1, 4.32, "32 numbers", size=7.5, ha="left")
 
     sheet.box(8.7, 4.15, 1.34, 1.1, "C", C, "linear, 867\nparameters", 13)
     sheet.text(8.7, 5.1, "Controller")
@@ -85,28 +104,83 @@ def world_model():
     sheet.arrow((5.32, 1.88), (5.65, 1.88), color=ATTENTION)
     sheet.arrow((6.59, 1.88), (6.87, 1.88), color=M)
     sheet.arrow((6.12, 1.49), (6.12, 1.2), (4.7, 1.2), (4.7, 1.49), color=M, dashed=True)
-    sheet.text(5.41, 1.33, "query", size=7)
+    sheet.text(5.41, 1.33, "query", size=7.5)
     sheet.arrow((7.97, 1.88), (8.5, 1.88), color=M)
     sheet.text(8.56, 2.03, "$p(z_{t+1}, r_t,$", M, 9, ha="left")
     sheet.text(8.56, 1.73, r"$\quad\mathrm{done}_t)$", M, 9, ha="left")
 
     sheet.arrow((6.12, 2.27), (6.12, 3.3), (8.45, 3.3), (8.45, 3.6), color=M)
     sheet.node(6.95, 3.3, "$h_t$", M)
-    sheet.text(7.3, 3.46, "256 numbers", size=7, ha="left")
+    sheet.text(7.3, 3.46, "256 numbers", size=7.5, ha="left")
 
     # The action: to the world, and to M, which must know what was done.
     sheet.arrow((9.37, 4.15), (9.66, 4.15), (9.66, 0.36), (1.15, 0.36), (1.15, 3.12), color=C)
     sheet.arrow((2.98, 0.36), (2.98, 1.88), (4.08, 1.88), color=C)
     sheet.node(5.3, 0.36, "$a_t$", C)
-    sheet.text(5.66, 0.55, "steer, gas, brake", size=7, ha="left")
+    sheet.text(5.66, 0.55, "steer, gas, brake", size=7.5, ha="left")
     return sheet.figure
 
 
+def _world_model_upright():
+    """The same for a phone: the frame on top, and M reads from right to left."""
+    sheet = _Sketch(9.0)
+    sheet.area(0.42, 0.78, 4.95, 6.72, fill=tint(INK, 0.02))
+    sheet.text(1.1, 8.82, "Environment", WORLD, 10, weight="bold")
+    sheet.text(0.65, 6.42, "Agent", INK, 10, ha="left", weight="bold")
+
+    sheet.frame(1.1, 7.95, 1.3, turn=0.75)
+    sheet.text(1.1, 7.1, "CarRacing-v3")
+    sheet.arrow((1.75, 7.95), (3.85, 7.95), (3.85, 6.42), color=WORLD)
+    sheet.text(2.6, 8.16, "$x_t$", WORLD, 11)
+    sheet.text(2.6, 7.75, "64×64×3", size=7.5)
+
+    sheet.encoder(3.85, 6.0, 1.4, 0.84)
+    sheet.text(3.1, 6.0, "Vision", ha="right")
+    sheet.arrow((3.85, 5.58), (3.85, 2.27), color=V)
+    sheet.arrow((3.58, 5.0), (2.02, 5.0), color=V)
+    sheet.node(3.85, 5.0, "$z_t$", V)
+    sheet.text(3.93, 4.55, "32 numbers", size=7.5, ha="left")
+
+    sheet.box(1.35, 5.0, 1.34, 1.1, "C", C, "linear, 867\nparameters", 13)
+    sheet.text(1.35, 5.75, "Controller")
+
+    sheet.area(0.65, 1.0, 4.75, 3.5, M, tint(M, 0.09), corner=0.16, z=1)
+    sheet.text(0.82, 3.25, "M", M, 13, ha="left", weight="bold")
+    sheet.text(4.6, 3.25, "Memory", ha="right")
+    sheet.box(3.85, 1.88, 1.3, 0.78, "attention", ATTENTION, "what matters?", 8.8)
+    sheet.box(2.55, 1.88, 0.94, 0.78, "LSTM", M, "what was", 8.8, strong=0.22)
+    sheet.box(1.33, 1.88, 1.1, 0.78, "MDN", M, "what may be", 8.8, strong=0.22)
+    sheet.arrow((3.2, 1.88), (3.02, 1.88), color=ATTENTION)
+    sheet.arrow((2.08, 1.88), (1.88, 1.88), color=M)
+    sheet.arrow((2.55, 1.49), (2.55, 1.2), (3.6, 1.2), (3.6, 1.49), color=M, dashed=True)
+    sheet.text(3.07, 1.33, "query", size=7.5)
+    sheet.arrow((1.33, 2.27), (1.33, 2.58), color=M)
+    sheet.text(1.4, 2.96, "$p(z_{t+1}, r_t,$", M, 9)
+    sheet.text(1.4, 2.7, r"$\mathrm{done}_t)$", M, 9)
+
+    sheet.arrow((2.55, 2.27), (2.55, 3.98), (1.35, 3.98), (1.35, 4.45), color=M)
+    sheet.node(2.05, 3.98, "$h_t$", M)
+    sheet.text(2.63, 3.78, "256 numbers", size=7.5, ha="left")
+
+    sheet.arrow((0.68, 5.0), (0.2, 5.0), (0.2, 7.95), (0.45, 7.95), color=C)
+    sheet.arrow((0.2, 5.0), (0.2, 0.42), (4.1, 0.42), (4.1, 1.49), color=C)
+    sheet.node(1.6, 0.42, "$a_t$", C)
+    sheet.text(1.96, 0.6, "steer, gas, brake", size=7.5, ha="left")
+    return sheet.figure
+
+
+@drawing
 def rollout():
-    """Three steps of a rollout, unrolled in time. Returns a Figure."""
-    sheet = _Sketch(6.6)
+    """Steps of a rollout, unrolled in time: three, or two on a phone. Returns a Figure."""
+    sheet, narrow = _Sketch(6.6), is_narrow()
     world, v, z, c, m = 5.53, 4.13, 3.32, 2.25, 0.6  # heights
-    sheet.area(1.02, 4.86, 9.9, 6.2, tint(WORLD, 0.3), tint(WORLD, 0.06))
+    steps = ((2.3, "t-1", 0.15), (5.3, "t", 0.5), (8.3, "t+1", 0.95))
+    start, end, apart, steps = (
+        (0.9, 4.95, 2.35, ((1.8, "t", 0.15), (4.15, "t+1", 0.5)))
+        if narrow
+        else (1.02, 9.9, 3.0, steps)
+    )
+    sheet.area(start, 4.86, end, 6.2, tint(WORLD, 0.3), tint(WORLD, 0.06))
     sheet.text(0.12, world, "World", WORLD, 9.5, ha="left", weight="bold")
     for name, note, y, color in (
         ("V", "sees", v, V),
@@ -114,10 +188,11 @@ def rollout():
         ("M", "remembers", m, M),
     ):
         sheet.text(0.12, y + 0.1, name, color, 9.5, ha="left", weight="bold")
-        sheet.text(0.12, y - 0.14, note, size=7, ha="left")
+        if not narrow:
+            sheet.text(0.12, y - 0.14, note, size=7.5, ha="left")
 
-    for x, step, turn in ((2.3, "t-1", 0.15), (5.3, "t", 0.5), (8.3, "t+1", 0.95)):
-        first, last = step == "t-1", step == "t+1"
+    for n, (x, step, turn) in enumerate(steps, 1):
+        first, last = n == 1, n == len(steps)
         sheet.text(x, 6.4, f"${step}$", size=11)
 
         # From the frame down to z; z reaches C from above, and M around C.
@@ -134,33 +209,32 @@ def rollout():
         sheet.box(x, m, 1.3, 0.7, "M", M, size=12)
 
         # The memory: into M, and up into C.
-        sheet.arrow((x - (1.2 if first else 2.35), m), (x - 0.65, m), color=M)
+        sheet.arrow((x - (1.2 if first else apart - 0.65), m), (x - 0.65, m), color=M)
         sheet.arrow((x - 1.0, m), (x - 1.0, c), (x - 0.5, c), color=M)
         sheet.text(x - 1.08, 1.45, f"$h_{{{step}}}$", M, 10.5, ha="right")
         if last:
-            sheet.arrow((x + 0.65, m), (9.9, m), color=M)
+            sheet.arrow((x + 0.65, m), (end, m), color=M)
 
         # The action: down to M, and out to the world, where it makes the next frame. A gap in the
         # line that it crosses lets it pass over.
         sheet.arrow((x, c - 0.33), (x, m + 0.35), color=C)
         sheet.text(x - 0.1, 1.45, f"$a_{{{step}}}$", C, 10.5, ha="right")
-        gap = {"color": "white", "linewidth": 4, "zorder": 1.5, "solid_capstyle": "butt"}
-        sheet.axes.plot([x + 0.78] * 2, [c - 0.075, c + 0.075], **gap)
-        out = ((x + 0.5, c), (x + 1.14, c), (x + 1.14, world))
-        sheet.arrow(*out, (9.9 if last else x + 2.44, world), color=C)
+        gap = {"color": PAPER, "linewidth": 4, "zorder": 1.5, "solid_capstyle": "butt"}
+        sheet.line([x + 0.78] * 2, [c - 0.075, c + 0.075], **gap)
+        out = ((x + 1.14, c), (x + 1.14, world), (end if last else x + apart - 0.56, world))
+        sheet.arrow((x + 0.5, c), *(((end, c),) if last and narrow else out), color=C)
     return sheet.figure
 
 
+@drawing
 def dream_training():
     """C learns inside M's dream, then drives the real track. Returns a Figure."""
-    sheet = _Sketch(4.6)
+    narrow = is_narrow()
+    sheet = _Sketch(9.6 if narrow else 4.6)
+    sheet.move(0.12 * narrow, 5.1 * narrow)
     sheet.area(0.15, 0.2, 4.6, 4.4, tint(M, 0.35), tint(M, 0.05))
     sheet.text(0.42, 4.1, "In the dream", M, 10, ha="left", weight="bold")
     sheet.text(4.34, 4.1, "no simulator runs", ha="right")
-    sheet.area(5.7, 0.2, 9.85, 4.4, tint(WORLD, 0.4), tint(WORLD, 0.06))
-    sheet.text(5.97, 4.1, "On the track", WORLD, 10, ha="left", weight="bold")
-    sheet.text(9.6, 4.1, "the test", ha="right")
-
     # The dream: M takes the environment's place.
     sheet.box(1.2, 2.95, 1.4, 0.9, "M", M, "dreams", 13)
     sheet.box(3.55, 2.95, 1.4, 0.9, "C", C, "evolves", 13)
@@ -170,13 +244,18 @@ def dream_training():
     sheet.arrow((2.85, 2.75), (1.9, 2.75), color=C)
     sheet.text(2.37, 2.53, "$a_t$", C, 10.5)
     temperature = r"temperature $\tau$ sets how" + "\nuncertain the dream is"
-    sheet.text(1.4, 2.02, temperature, size=7.2, ha="left")
+    sheet.text(1.4, 2.02, temperature, size=7.5, ha="left")
     sheet.arrow((1.2, 2.5), (1.2, 1.47), color=V, dashed=True)
     sheet.text(1.06, 2.0, "$z$", V, 10, ha="right")
     sheet.box(1.2, 1.05, 1.4, 0.84, "V", V, "decoder", 11)
     sheet.arrow((1.9, 1.05), (2.6, 1.05), color=V, dashed=True)
     sheet.frame(3.15, 1.05, 1.1, turn=0.7)
-    sheet.text(3.84, 1.05, "only for\nour eyes", size=7.2, ha="left")
+    sheet.text(3.84, 1.05, "only for\nour eyes", size=7.5, ha="left")
+
+    sheet.move(-5.28 * narrow, 0)
+    sheet.area(5.7, 0.2, 9.85, 4.4, tint(WORLD, 0.4), tint(WORLD, 0.06))
+    sheet.text(5.97, 4.1, "On the track", WORLD, 10, ha="left", weight="bold")
+    sheet.text(9.6, 4.1, "the test", ha="right")
 
     # The track: the same C, with V's z and M's h of the real world.
     sheet.box(6.75, 2.95, 1.3, 0.9, "C", C, "drives", 13)
@@ -196,37 +275,55 @@ def dream_training():
     sheet.text(6.24, 1.98, "$h_{t+1}$", M, 9.5, ha="right")
 
     # There and back again.
+    sheet.move(0, 0)
+    if narrow:
+        sheet.arrow((3.2, 5.3), (3.2, 4.4), color=C, width=2.4)
+        sheet.text(3.35, 4.86, "same weights", C, 7.5, ha="left")
+        sheet.arrow((1.1, 4.4), (1.1, 5.3), color=WORLD, width=1.6)
+        sheet.text(1.25, 4.86, "rollouts\nteach V, M", WORLD, 7.5, ha="left")
+        return sheet.figure
     sheet.arrow((4.25, 2.95), (6.1, 2.95), color=C, width=2.4)
-    sheet.text(5.15, 3.3, "same\nweights", C, 7.4)
+    sheet.text(5.15, 3.3, "same\nweights", C, 7.5)
     sheet.arrow((5.7, 0.62), (4.6, 0.62), color=WORLD, width=1.6)
-    sheet.text(5.15, 0.97, "rollouts\nteach V, M", WORLD, 7.4)
+    sheet.text(5.15, 0.97, "rollouts\nteach V, M", WORLD, 7.5)
     return sheet.figure
 
 
 class _Sketch:
-    """A blank sheet, ten units wide, with the few shapes that the diagrams are made of."""
+    """A blank sheet, ten units wide, or five for a phone, with the diagrams' few shapes."""
 
     def __init__(self, height: float):
         self.figure = figure(height * _UNIT, "none")
         self.axes = self.figure.add_axes((0, 0, 1, 1))
-        self.axes.set(xlim=(0, 10), ylim=(0, height), aspect="equal")
+        self.axes.set(xlim=(0, width() / _UNIT), ylim=(0, height), aspect="equal")
         bare(self.axes)
+        self.move(0, 0)
+
+    def move(self, right: float, up: float):
+        """What is drawn from now on stands so far from where it says."""
+        self.place = Affine2D().translate(right, up) + self.axes.transData
+
+    def line(self, x, y, **style):
+        return self.axes.plot(x, y, transform=self.place, **style)
 
     def text(self, x, y, text, color=MUTED, size=7.6, ha="center", **style):
         """Words, centred on (x, y) unless `ha` says left or right."""
         style = {"va": "center", "zorder": 5, "linespacing": 1.35, **style}
-        self.axes.text(x, y, text, color=color, fontsize=size, ha=ha, **style)
+        self.axes.text(x, y, text, color=color, fontsize=size, ha=ha, transform=self.place, **style)
 
-    def area(self, left, bottom, right, top, edge=FAINT, fill="white", corner=0.18, z=0.0):
+    def area(self, left, bottom, right, top, edge=FAINT, fill=PAPER, corner=0.18, z=0.0):
         """A rounded rectangle; by default a quiet frame around parts that belong together."""
         box = f"round,pad=0,rounding_size={corner}"
         style = {"facecolor": fill, "edgecolor": edge, "zorder": z, "linewidth": 1.4 if z else 1}
-        patch = FancyBboxPatch((left, bottom), right - left, top - bottom, boxstyle=box, **style)
+        place, style["transform"] = (left, bottom), self.place
+        patch = FancyBboxPatch(place, right - left, top - bottom, boxstyle=box, **style)
         return self.axes.add_patch(patch)
 
     def shape(self, points, color, z, edge="none"):
         style = {"facecolor": color, "edgecolor": edge, "linewidth": 1.4 * (edge != "none")}
-        self.axes.add_patch(Polygon(points, joinstyle="round", zorder=z, **style))
+        self.axes.add_patch(
+            Polygon(points, joinstyle="round", zorder=z, transform=self.place, **style)
+        )
 
     def box(self, x, y, width, height, text, color, note="", size=11.0, strong=0.14):
         """A part, centred on (x, y): a heavy name and, below it, a lighter note."""
@@ -247,8 +344,8 @@ class _Sketch:
 
     def node(self, x, y, text, color):
         """A variable: a circle with a symbol in it."""
-        style = {"facecolor": "white", "edgecolor": color, "linewidth": 1.4, "zorder": 3}
-        self.axes.add_patch(Circle((x, y), 0.27, **style))
+        style = {"facecolor": PAPER, "edgecolor": color, "linewidth": 1.4, "zorder": 3}
+        self.axes.add_patch(Circle((x, y), 0.27, transform=self.place, **style))
         self.text(x, y, text, color, 11)
 
     def arrow(self, *points, color, dashed=False, width=None):
@@ -270,25 +367,27 @@ class _Sketch:
         path = Path([*vertices, neck], [*codes, Path.LINETO])
         style = {"linestyle": (0, (3.2, 2)) if dashed else "-", "capstyle": "butt", "zorder": 1.5}
         style["linewidth"] = width or (1.2 if dashed else 1.5)
-        self.axes.add_patch(PathPatch(path, fill=False, edgecolor=color, **style))
+        style |= {"edgecolor": color, "transform": self.place}
+        self.axes.add_patch(PathPatch(path, fill=False, **style))
 
     def frame(self, x, y, size, turn):
         """A stylised CarRacing frame: grass, a road that bends by `turn`, the red car."""
         corner = np.array([x, y]) - size / 2
         left, bottom = corner
         square = (left, bottom, left + size, bottom + size)
-        grass = self.area(*square, "none", "#7dc77a", 0.05, 2)
+        grass = self.area(*square, "none", _FRAME["grass"], 0.05, 2)
         up = np.linspace(-0.1, 1.1, 40)
         across = 0.5 + turn * np.clip(up - 0.28, 0, None) ** 2
         road = corner[:, None] + size * np.array([across, up])
-        for width, color in ((0.31, "white"), (0.26, "#6e7276")):
-            points = width * size * _UNIT * 72
-            self.axes.plot(*road, color=color, linewidth=points, zorder=2.1, clip_path=grass)
+        for share, color in ((0.31, _FRAME["chalk"]), (0.26, _FRAME["road"])):
+            points = share * size * _UNIT * 72
+            self.line(*road, color=color, linewidth=points, zorder=2.1, clip_path=grass)
         wheels = [(0.5 + x, 0.27 + y) for x in (-0.065, 0.065) for y in (-0.065, 0.055)]
         x, y = (corner + size * np.array(wheels)).T
-        style = {"color": "#1d1f21", "linewidth": 0.032 * size * _UNIT * 72, "zorder": 2.2}
+        style = {"color": _FRAME["tyre"], "linewidth": 0.032 * size * _UNIT * 72, "zorder": 2.2}
+        style["transform"] = self.place
         self.axes.vlines(x, y - 0.032 * size, y + 0.032 * size, **style)
         half = np.array([(0.045, -0.1), (0.045, 0.06), (0.02, 0.11)])
         body = np.concatenate([half, half[::-1] * (-1, 1)])
-        self.shape((body + (0.5, 0.27)) * size + corner, "#d3272e", 2.3)
+        self.shape((body + (0.5, 0.27)) * size + corner, _FRAME["car"], 2.3)
         self.area(*square, WORLD, "none", 0.05, 2.5)

@@ -1,5 +1,7 @@
 """Pictures on disk: `<name>.png` or `.gif` in a folder, and what they show in its `captions.json`.
 
+Beside a picture that knows how to be drawn for a phone lie `<name>.svg` and `<name>.narrow.svg`.
+
 The words are in `captions.toml`, where `{fields}` stand for values that a caller passes. In a
 notebook each `save` also shows the picture with its caption, so that a page exported from the
 notebook carries both, and a text for those who cannot see it.
@@ -18,6 +20,7 @@ from PIL import Image
 
 from awm.errors import AwmError
 from awm.figures.theme import DPI, enlarge
+from awm.figures.vector import svg
 from awm.store import atomic, read_json, write_json
 
 #: Screen pixels of the report's column; pictures are stored at up to twice as many.
@@ -36,8 +39,9 @@ class Picture(type(Path())):
 def save(folder: Path, fig, name: str, **words) -> Path:
     """Write a figure to `folder/<name>.png`, remember its caption, and show both in a notebook.
 
-    A name that exists is replaced. `words` are the values of the caption's fields; for a figure
-    that `captions.toml` does not know, `caption` and, unless the caption will do, `alt`.
+    What a function that is a `theme.drawing` has drawn is also kept as SVG, for the report. A name
+    that exists is replaced. `words` are the values of the caption's fields; for a figure that
+    `captions.toml` does not know, `caption` and, unless the caption will do, `alt`.
 
     Raises:
         AwmError: if the name is none for a file, or the caption or a value is missing.
@@ -45,9 +49,12 @@ def save(folder: Path, fig, name: str, **words) -> Path:
     buffer = io.BytesIO()
     # Without the version of matplotlib in it, the same figure is the same bytes.
     fig.savefig(buffer, dpi=DPI, facecolor="white", metadata={"Software": None})
+    narrow, drawings = getattr(fig, "narrow", None), {}
+    if narrow:
+        drawings = {"svg": svg(fig, name), "narrow.svg": svg(narrow(), f"{name}-narrow")}
     if "matplotlib.pyplot" in sys.modules:
         sys.modules["matplotlib.pyplot"].close(fig)
-    return _publish(folder, name, "png", buffer.getvalue(), words)
+    return _publish(folder, name, "png", buffer.getvalue(), words, drawings)
 
 
 def save_image(folder: Path, images, name: str, scale: int | None = None, **words) -> Path:
@@ -61,8 +68,11 @@ def save_image(folder: Path, images, name: str, scale: int | None = None, **word
         raise AwmError("Pictures side by side need one height. Pass one picture, or equal ones.")
     room = 2 * COLUMN - 16 * (len(images) - 1)
     scale = scale or int(np.clip(room // sum(image.shape[1] for image in images), 1, 6))
-    gap = np.full((len(images[0]) * scale, 16, 3), 255, np.uint8)
-    strip = [part for image in images for part in (gap, enlarge(image, scale))][1:]
+    strip = [enlarge(image, scale) for image in images]
+    if len(strip) > 1:  # the page shows between them
+        opaque = [np.pad(each, ((0, 0), (0, 0), (0, 1)), constant_values=255) for each in strip]
+        gap = np.zeros((len(strip[0]), 16, 4), np.uint8)
+        strip = [part for each in opaque for part in (gap, each)][1:]
     png = encode_png(np.concatenate(strip, axis=1), optimize=True)
     return _publish(folder, name, "png", png, words)
 
@@ -88,7 +98,7 @@ def save_gif(
 
 
 def encode_png(picture: np.ndarray, scale: int = 1, **options) -> bytes:
-    """A uint8 picture [H, W, 3] as PNG, quickly rather than small; `options` are Pillow's."""
+    """A uint8 picture [H, W, 3 or 4] as PNG, quickly rather than small; `options` are Pillow's."""
     buffer = io.BytesIO()
     Image.fromarray(enlarge(picture, scale)).save(buffer, "PNG", **options or {"compress_level": 1})
     return buffer.getvalue()
@@ -128,8 +138,10 @@ def _check(picture, dimensions: int) -> np.ndarray:
     return picture
 
 
-def _publish(folder: Path, name: str, kind: str, data: bytes, words: dict) -> Picture:
-    """Write an encoded picture and its words, and show both."""
+def _publish(
+    folder: Path, name: str, kind: str, data: bytes, words: dict, drawings: dict | None = None
+) -> Picture:
+    """Write an encoded picture and its words, and show both; `drawings` are its SVGs by suffix."""
     if not name or Path(name).name != name or Path(name).suffix:
         raise AwmError(f"{name!r} is no name for a figure. Use a plain one such as 'rollout'.")
     words = {**CAPTIONS.get(name, {}), **words}
@@ -142,6 +154,13 @@ def _publish(folder: Path, name: str, kind: str, data: bytes, words: dict) -> Pi
     path = Path(folder) / f"{name}.{kind}"
     with atomic(path) as temporary:
         temporary.write_bytes(data)
+    for suffix in ("svg", "narrow.svg"):
+        beside = path.with_suffix(f".{suffix}")
+        if text := (drawings or {}).get(suffix):
+            with atomic(beside) as temporary:
+                temporary.write_text(text, "utf-8")
+        else:
+            beside.unlink(missing_ok=True)  # of a picture that it was before
     entry = {"file": path.name, "caption": caption, "alt": words.get("alt", caption)}
     # Notebooks may run side by side; git ignores names like this one.
     with FileLock(path.parent / ".captions.tmp"):

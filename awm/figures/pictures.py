@@ -6,9 +6,21 @@ Pictures are uint8 [64, 64, 3]. Every function returns a matplotlib Figure unles
 import numpy as np
 
 from awm.errors import AwmError
-from awm.figures.theme import HEAT, INK, MUTED, VERMILION, WIDTH, bare, figure, tint
+from awm.figures.theme import (
+    HEAT,
+    INK,
+    MUTED,
+    VERMILION,
+    bare,
+    drawing,
+    figure,
+    is_narrow,
+    tint,
+    width,
+)
 
 
+@drawing
 def frame_grid(rows, titles=None, column_titles=None, notes=None):
     """Frames in rows: `rows` is a list of uint8 arrays [n, 64, 64, 3], each with its title.
 
@@ -19,39 +31,48 @@ def frame_grid(rows, titles=None, column_titles=None, notes=None):
     for boxes, row, words in zip(grid, rows, notes, strict=True):
         for axes, picture, word in zip(boxes, row, words or [""] * len(row), strict=False):
             axes.imshow(picture)
-            axes.text(32, 65.5, word, ha="center", va="top", fontsize=7, color=MUTED)
+            axes.text(32, 65.5, word, ha="center", va="top", fontsize=7.5, color=MUTED)
     return fig
 
 
 def _grid(rows, columns, titles=None, column_titles=None, noted=(), label=0.95):
     """A figure and its bare, square axes [rows][columns], with titles at the left and above.
 
-    `label` is the room for titles, inches; `noted` says which rows have a line of text below.
+    `label` is the room for titles, inches: for a phone they stand above their rows. `noted` says
+    which rows have a line of text below.
     """
-    label = label if titles else 0.05
+    above = 0.17 if titles and is_narrow() else 0
+    label = label if titles and not above else 0.05
     top = 0.25 if column_titles else 0.03
-    side = (WIDTH - label) / columns - 0.05
-    steps = [side + (0.2 if n < len(noted) and noted[n] else 0.05) for n in range(rows)]
+    side = (width() - label) / columns - 0.05
+    steps = [above + side + (0.2 if n < len(noted) and noted[n] else 0.05) for n in range(rows)]
     height = top + sum(steps)
     fig = figure(height, "none")
     grid = []
     for i in range(rows):
-        bottom = height - top - sum(steps[:i]) - side
+        bottom = height - top - sum(steps[:i]) - above - side
         grid.append([])
         for j in range(columns):
             left = label + j * (side + 0.05)
-            box = (left / WIDTH, bottom / height, side / WIDTH, side / height)
+            box = (left / width(), bottom / height, side / width(), side / height)
             axes = fig.add_axes(box)
             bare(axes)
             grid[-1].append(axes)
             if column_titles and i == 0:
-                axes.set_title(column_titles[j], loc="center", fontsize=7.5, weight="normal", pad=3)
-        if titles:
-            place = (label - 0.08) / WIDTH, (bottom + side / 2) / height
+                # Above the row's own title.
+                style = {"loc": "center", "fontsize": 7.5, "weight": "normal"}
+                axes.set_title(column_titles[j], pad=3 + 72 * above, **style)
+        if titles and above:
+            place = label / width(), (bottom + side + 0.04) / height
+            title = titles[i].replace("\n", " ")
+            fig.text(*place, title, ha="left", va="bottom", fontsize=8)
+        elif titles:
+            place = (label - 0.08) / width(), (bottom + side / 2) / height
             fig.text(*place, titles[i], ha="right", va="center", fontsize=8)
     return fig, grid
 
 
+@drawing
 def reconstruction_pairs(originals, reconstructions, titles=None):
     """Frames, what V makes of them, and where it errs; both are uint8 [n, 64, 64, 3].
 
@@ -85,6 +106,7 @@ def error_picture(errors, most=0.5):
     return HEAT(np.sqrt(np.clip(errors / most, 0, 1)), bytes=True)[..., :3]
 
 
+@drawing
 def latent_traversal(images, dims=None, values=None, kl=None):
     """What each latent does: `images` uint8 [dims, steps, 64, 64, 3], one row a latent.
 
@@ -97,6 +119,7 @@ def latent_traversal(images, dims=None, values=None, kl=None):
     return frame_grid(images, titles, None if values is None else [_signed(v) for v in values])
 
 
+@drawing
 def laps(recordings, titles, moments=(-20, -10, 0, 10, 30)):
     """Laps that went wrong, a row each: the path on the road from above, and the crucial moments.
 

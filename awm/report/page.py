@@ -17,6 +17,7 @@ from markupsafe import Markup
 
 from awm import store
 from awm.errors import AwmError
+from awm.figures.theme import stylesheet
 from awm.store import Workspace
 from awm.widgets import demos
 
@@ -122,8 +123,8 @@ def page(
         run=store.provenance(workspace.profile),
         commit=commit,
         date=datetime.now().strftime("%-d %B %Y"),
-        style=asset("style.css") + Markup(demos.STYLE),
-        script=asset("page.js"),
+        style=asset("style.css") + Markup(stylesheet() + demos.STYLE),
+        scripts=[asset(f"{name}.js") for name in ("page", "figures", "pictures")],
     )
 
 

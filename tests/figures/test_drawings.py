@@ -190,10 +190,10 @@ def test_agents_that_differ_in_seed_alone_share_a_panel_and_a_row():
     assert labels == ["plain M\n2 seeds × 16 episodes", "V alone\n16 episodes"]
 
 
-def test_each_panel_of_dream_errors_names_its_own_guess():
+def test_each_panel_of_dream_errors_names_its_own_baseline():
     figure = figures.dream_errors(ERRORS)
     guesses = [[t.get_text() for t in axes.get_legend().get_texts()] for axes in figure.axes]
-    assert guesses == [["nothing moves"], ["nothing moves"], ["the pace stays"]]
+    assert guesses == [["no change"], ["no change"], ["same rate"]]
     models = [text.get_text() for text in figure.legends[0].get_texts()]
     assert models == ["plain M", "M, feature attention"]
     # A band only where there are several trainings.

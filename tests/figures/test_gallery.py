@@ -93,6 +93,12 @@ def test_a_save_that_fails_leaves_the_old_picture(images, monkeypatch):
         figures.save(images, Broken(), "MDP", caption="Bad.")
     assert path.read_bytes() == before
     assert figures.captions(images)["MDP"]["caption"] == "Good."
+    assert files(images) == {"captions.json", "MDP.png", "MDP.svg", "MDP.narrow.svg"}
+
+
+def test_drawings_go_with_the_picture_that_they_were_of(images):
+    figures.save(images, figures.mdp(), "MDP")
+    figures.save_image(images, FRAME, "MDP")
     assert files(images) == {"captions.json", "MDP.png"}
 
 
@@ -117,7 +123,7 @@ def test_save_image_keeps_every_pixel(images):
         assert np.array_equal(np.asarray(picture)[3::6, 3::6], FRAME)
     with Image.open(figures.save_image(images, [FRAME] * 2, "two", caption="Two.")) as picture:
         assert picture.size == (2 * 384 + 16, 384)
-        assert picture.getpixel((390, 9)) == (255, 255, 255)
+        assert picture.getpixel((390, 9))[3] == 0 and picture.getpixel((383, 9))[3] == 255
     with pytest.raises(AwmError, match="uint8"):
         figures.save_image(images, FRAME / 255, "frame", caption="Floats.")
 

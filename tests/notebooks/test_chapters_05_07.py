@@ -48,6 +48,7 @@ CHAPTERS = {
         {"evaluate", "compare", "worst", "recheck", "faults"},
         {
             "results_comparison",
+            "equal_terms",
             "worst_laps",
             "MDP",
             "world_model",

@@ -275,7 +275,7 @@ def test_pages_are_self_contained_and_linked(built, name):
     html = page(built, name)
     found = Audit(html)
     assert [url for url in found.fetched if not url.startswith("data:")] == []
-    assert not re.search(r"@import|url\(\s*['\"]?(?!data:)", html)
+    assert not re.search(r"@import|url\(\s*['\"]?(?!data:|#)", html)
     assert found.no_alt == [] and len(found.ids) == len(set(found.ids))
     pages = {path.name for path in built.report.iterdir()}
     assert pages == {"index.html", "02_vae.html", "results.json", "laps.csv"}

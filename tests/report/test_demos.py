@@ -18,6 +18,10 @@ from awm.worlds.lanes import Recording
 PLACES = "".join(f'<div id="{name}">\n\n</div>' for name in demos.DEMOS)
 
 
+def filled(ws, html: str = PLACES) -> Body:
+    return build.filled(Body(html, []), *demos.make(ws, [*demos.DEMOS]))
+
+
 def circle(ws, agent, steps=0) -> Recording:
     """A lap along a circle, a longer one for the V alone, with attention over the last states."""
     count = 60 if agent.memory.kind == "V" else 40
@@ -69,23 +73,20 @@ def shown(made, browser):
 def test_what_a_dream_lacks_is_said(workspace, monkeypatch):
     ws = Workspace.open("smoke")
 
-    def filled() -> str:
-        return build.filled(Body(PLACES, []), *demos.make(ws, [*demos.DEMOS])).html
-
-    assert "V has not been trained" in filled()
+    assert "V has not been trained" in filled(ws).html
     ws.save(stages.vae(ws.profile), random_v().state_dict(), kl_per_latent=[0.0] * 32)
-    assert "no M that can dream here is trained" in filled()
+    assert "no M that can dream here is trained" in filled(ws).html
     m = mdn_rnn.build(ws.profile, Memory("temporal"))
     ws.save(stages.mdn_rnn(ws.profile, Memory("temporal")), m.state_dict())
-    assert "awm collect --profile smoke" in filled()
-    assert "data-demo" not in filled() and '<div id="' not in filled()
+    assert "awm collect --profile smoke" in filled(ws).html
+    assert "data-demo" not in filled(ws).html and '<div id="' not in filled(ws).html
 
 
 def test_without_an_agent_there_is_no_race(tmp_path):
     with dreaming(tmp_path) as (ws, *_):
         for path in ws.own.glob("agents/*"):
             path.unlink()
-        html = build.filled(Body(PLACES, []), *demos.make(ws, [*demos.DEMOS])).html
+        html = filled(ws).html
     assert 'data-demo="hero"' in html and 'data-demo="latents"' in html
     assert 'data-demo="race"' not in html and 'data-demo="lap"' not in html
     assert '<div id="' not in html

@@ -14,15 +14,32 @@ local function numbered(id, blocks)
   blocks[1].content = pandoc.Inlines {label, pandoc.Space()} .. blocks[1].content
 end
 
+-- A picture as the SVGs that `figures.save` left beside it, for a wide page and for a phone: files of
+-- ours, and the only markup that enters a page as it is. Without them it stays what it was.
+local function drawn(blocks, name)
+  local function draw(image)
+    local alt = image.attributes.alt:gsub("&", "&amp;"):gsub('"', "&quot;")
+    local html = '<span class="drawing">'
+    for _, kind in ipairs {"wide", "narrow"} do
+      local file = name .. (kind == "wide" and ".svg" or ".narrow.svg")
+      local ok, _, svg = pcall(pandoc.mediabag.fetch, file)
+      if not ok or not svg then return end
+      html = html .. '<svg class="' .. kind .. '" role="img" aria-label="' .. alt .. '"' .. svg:sub(5)
+    end
+    return pandoc.RawInline("html", html .. "</span>")
+  end
+  return pandoc.Blocks(blocks):walk {Image = draw}
+end
+
 -- A picture and its caption, or a note that there is none.
 local function illustration(div)
   if div.classes:includes("absent") then
     numbered(div.identifier, div.content)
     return div
   end
-  local picture = div.content:remove(1)
+  local picture = pandoc.Plain(div.content:remove(1).content)
   numbered(div.identifier, div.content)
-  return pandoc.Figure({pandoc.Plain(picture.content)}, div.content, div.attr)
+  return pandoc.Figure(drawn({picture}, div.identifier:sub(5)), div.content, div.attr)
 end
 
 -- A region of its own that scrolls, and can be reached by keyboard, on a narrow screen.
@@ -155,6 +172,11 @@ return {
     Table = function(table)
       numbered(table.identifier, table.caption.long)
       return scrolling(table)
+    end,
+    Figure = function(figure)  -- of a notebook
+      local name = figure.identifier:match("^figure%-([%w_-]+)$")
+      if name then figure.content = drawn(figure.content, name) end
+      return figure
     end,
     Div = function(div)
       if div.identifier:match("^fig%-") then return illustration(div) end
