@@ -196,8 +196,8 @@ def driver_arrays(c: Controller) -> dict[str, Tensor]:
 def choose_starts(rollouts: Rollouts) -> list[Start]:
     """A few moments of the test episodes that differ: bends, speed, the grass, the start line.
 
-    Of episodes that go on for `CLIP` steps after them. Episodes too short for that offer the start
-    line only.
+    Of episodes that go on for `CLIP` steps after them, and stay on the road if they begin there.
+    Episodes too short for that offer the start line only.
     """
     columns = ("speed", "centre_distance", "wheels_on_road")
     speed, distance, wheels = map(data.TELEMETRY.index, columns)
@@ -209,7 +209,9 @@ def choose_starts(rollouts: Rollouts) -> list[Start]:
             # Where the car goes now, and where it goes in the end, as complex numbers.
             now, then = (complex(*(ahead[i + 5, :2] - ahead[i, :2])) for i in (0, _AHEAD - 5))
             turn = np.angle(then * now.conjugate())
-            on_road, on_grass = ahead[:, distance].max() < _ASIDE, ahead[:, wheels].max() == 0
+            stays = telemetry[episode][step : step + CLIP + 1, wheels].min() > 0
+            on_road = ahead[:, distance].max() < _ASIDE and stays
+            on_grass = ahead[:, wheels].max() == 0
             moments.append((int(episode), step))
             kinds.append((turn, ahead[:, speed].min(), on_road, on_grass))
     starts = []
@@ -264,7 +266,7 @@ def film(frames: np.ndarray) -> str:
     sheet = np.zeros((rows * COLUMNS, 64, 64, 3), np.uint8)
     sheet[: len(frames)] = frames
     sheet = sheet.reshape(rows, COLUMNS, 64, 64, 3).swapaxes(1, 2).reshape(rows * 64, -1, 3)
-    return _address(sheet, "jpeg", quality=80, subsampling=0, optimize=True)
+    return _address(sheet, "jpeg", quality=92, subsampling=0, optimize=True)
 
 
 def _address(image: np.ndarray, kind: str, **options) -> str:
