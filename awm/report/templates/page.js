@@ -55,6 +55,21 @@
     if (narrow.matches && event.target.closest("a")) contents.open = false;
   });
 
+  // What is folded away opens when a link leads to it or into it.
+  const unfold = (hash) => {
+    const details = document.getElementById(decodeURIComponent(hash.slice(1)))?.closest("details");
+    if (details && !details.open) details.open = true;
+  };
+  document.addEventListener("click", (event) => {
+    const link = event.target.closest("a[href^='#']");
+    if (link) unfold(link.hash);
+  });
+  addEventListener("hashchange", () => unfold(location.hash));
+  if (location.hash) {
+    unfold(location.hash);
+    document.getElementById(decodeURIComponent(location.hash.slice(1)))?.scrollIntoView();
+  }
+
   // Mark the section that is being read.
   const links = new Map(
     [...document.querySelectorAll(".contents a[href^='#']")].map((a) => [a.hash.slice(1), a])

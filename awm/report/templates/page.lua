@@ -54,6 +54,13 @@ local function bare(element)
   return element
 end
 
+-- A number of the story links to its origin, unless it stands in a link already.
+local function to_origin(span)
+  if not span.classes:includes("num") or not span.attributes.href then return end
+  local attributes = {class = table.concat(span.classes, " "), title = span.attributes.title}
+  return pandoc.Link(span.content, span.attributes.href, "", attributes)
+end
+
 local function bare_table(t)
   local parts = pandoc.List {t.head.rows, t.foot.rows}
   for _, body in ipairs(t.bodies) do parts:extend {body.head, body.body} end
@@ -128,6 +135,7 @@ end
 return {
   {Div = best},
   {RawBlock = understood, RawInline = function() return {} end},
+  {traverse = "topdown", Span = to_origin, Link = function(link) return link, false end},
   {
     CodeBlock = function(code)
       code.text = code.text:gsub("\27%[[%d;]*%a", "")  -- a terminal's colours
