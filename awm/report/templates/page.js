@@ -67,7 +67,7 @@
   addEventListener("hashchange", () => unfold(location.hash));
   if (location.hash) {
     unfold(location.hash);
-    document.getElementById(decodeURIComponent(location.hash.slice(1)))?.scrollIntoView();
+    document.getElementById(decodeURIComponent(location.hash.slice(1)))?.scrollIntoView({ behavior: "instant" });
   }
 
   // Mark the section that is being read.
