@@ -187,7 +187,14 @@ def page(
         commit=commit,
         now=datetime.now(),
         style=asset("style.css"),
-        script=asset("page.js"),
+        script=asset("theme.js") + asset("page.js"),
+    )
+
+
+def bar() -> str:
+    """The pages' bar, style and theme as HTML, for the inspector that Voilà serves."""
+    return template("app.html.j2").render(
+        style=asset("style.css"), own=asset("app.css"), script=asset("theme.js")
     )
 
 
