@@ -13,13 +13,14 @@ from markupsafe import Markup
 from awm.config import Profile
 from awm.errors import AwmError
 from awm.ids import Agent, Memory
-from awm.report import facts, live_dream, page
+from awm.report import facts, page
 from awm.report.card import card
 from awm.report.page import Body
 from awm.report.records import Value, duration, record
 from awm.report.story import Story
 from awm.store import Workspace
 from awm.study import results
+from awm.widgets import demos
 
 #: What the table of provenance lists, in its order.
 _RECORDS = (
@@ -66,7 +67,23 @@ def build(profile: Profile | str | Workspace | None = None) -> Path:
 def _story(ws: Workspace, executed: dict[str, Path]) -> Body:
     source = (page.TEMPLATES / "story.md").read_text("utf-8")
     body = Story(ws, executed).render(source, **facts.values(ws))
-    return body.insert("live-dream", live_dream.html(ws))
+    return _with_demos(ws, body)
+
+
+def _with_demos(ws: Workspace, body: Body) -> Body:
+    """The body with all demonstrations that it has a place and the profile has data for."""
+    made, parts = demos.make(ws, [name for name in demos.DEMOS if body.has(name)])
+    for name, html in made.items():
+        body = body.insert(name, html)
+    if not parts:
+        return body
+    tail = page.template("demos.html.j2").render(
+        parts={
+            name: Markup(json.dumps(part).replace("<", "\\u003c")) for name, part in parts.items()
+        },
+        script=Markup(demos.SCRIPT),
+    )
+    return body.append(tail)
 
 
 def _notebook(ws: Workspace, name: str, executed: dict[str, Path]) -> str:

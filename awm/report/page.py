@@ -21,6 +21,7 @@ from markupsafe import Markup
 from awm import store
 from awm.errors import AwmError
 from awm.store import Workspace
+from awm.widgets import demos
 
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -81,9 +82,17 @@ class Body:
     html: str
     headings: list[tuple[int, str, str]]
 
+    def has(self, place: str) -> bool:
+        """Whether there is an empty division of that name."""
+        return _empty(place) in self.html
+
     def insert(self, place: str, html: str) -> "Body":
-        """The body with HTML in the empty division of that name."""
-        return replace(self, html=self.html.replace(f'<div id="{place}">\n\n</div>', html))
+        """The body with HTML instead of the empty division of that name."""
+        return replace(self, html=self.html.replace(_empty(place), html))
+
+    def append(self, html: str) -> "Body":
+        """The body with HTML at its end."""
+        return replace(self, html=f"{self.html}\n{html}")
 
     def begin(self, html: str) -> "Body":
         """The body with HTML after its title."""
@@ -106,6 +115,10 @@ def _plain(html: str) -> str:
     """HTML as text on one line."""
     text = re.sub(r"<annotation.*?</annotation>|<[^>]+>", "", html, flags=re.S)
     return " ".join(unescape(text).split())
+
+
+def _empty(place: str) -> str:
+    return f'<div id="{place}">\n\n</div>'
 
 
 def escape(text: str) -> str:
@@ -186,7 +199,7 @@ def page(
         run=store.provenance(workspace.profile),
         commit=commit,
         now=datetime.now(),
-        style=asset("style.css"),
+        style=asset("style.css") + Markup(demos.STYLE),
         script=asset("theme.js") + asset("page.js"),
     )
 

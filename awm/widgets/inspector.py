@@ -5,10 +5,11 @@ import ipywidgets
 from awm import stages
 from awm.config import PRESETS
 from awm.store import Workspace
+from awm.widgets.attention import attention_viewer
+from awm.widgets.demos import dream_player
 from awm.widgets.evolution import evolution_monitor
 from awm.widgets.frames import reconstruction_browser, rollout_player
 from awm.widgets.latents import latent_explorer
-from awm.widgets.memory import attention_viewer, dream_player
 from awm.widgets.panel import muted, or_notice
 
 TABS = {

@@ -170,19 +170,24 @@ class Panel(ipywidgets.VBox):
         self.children = [*rows, *map(muted, self._missing)]
 
     def _repr_mimebundle_(self, **options) -> Any:
-        # A notebook prefers the widget's view to the picture; without a kernel there is no view.
-        bundle: Any = super()._repr_mimebundle_(**options)
-        try:
-            with self.computing():
-                picture, words = self.still()
-        except AwmError as error:
-            return {**bundle, "text/plain": str(error)}
-        if isinstance(picture, Svg):
-            kind, shown, metadata = "image/svg+xml", picture._repr_svg_(), {}
-        else:
-            kind, (shown, metadata) = "image/png", picture._repr_png_()
-        words += " In JupyterLab, it answers to controls."
-        return {**bundle, "text/plain": words, kind: shown}, {kind: {**metadata, "alt": words}}
+        with self.computing():
+            return with_still(super()._repr_mimebundle_(**options), self.still)
+
+
+def with_still(shown: Any, still: Callable[[], tuple[Any, str]]) -> Any:
+    """How a widget shows itself, and a still picture: for where no kernel answers."""
+    bundle, about = shown if isinstance(shown, tuple) else (shown, {})
+    # A notebook prefers the widget's view to the picture; without a kernel there is no view.
+    try:
+        picture, words = still()
+    except AwmError as error:
+        return {**bundle, "text/plain": str(error)}
+    if isinstance(picture, Svg):
+        kind, drawn, metadata = "image/svg+xml", picture._repr_svg_(), {}
+    else:
+        kind, (drawn, metadata) = "image/png", picture._repr_png_()
+    words += " In JupyterLab, it answers to controls."
+    return {**bundle, "text/plain": words, kind: drawn}, {**about, kind: {**metadata, "alt": words}}
 
 
 class Notice(ipywidgets.HTML):

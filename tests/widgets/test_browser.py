@@ -196,15 +196,12 @@ def test_the_inspector_answers_in_voila(browser, voila, tmp_path):
     screenshot(page, "latents")
 
     open_tab("dreams")
-    expect(picture).to_have_count(2)
-    with changes(*picture.all()):
-        click("step")
-    with changes(picture.nth(1)):
-        step(2, "ArrowLeft")  # the temperature
-    with changes(*picture.all()):
-        step(1, "ArrowLeft")  # where the dream begins
-    with changes(*picture.all()):
-        panel.locator(".widget-play").nth(1).locator("button").first.click()
+    expect(panel.locator(".status")).to_contain_text("on its own")
+    click("Take the wheel")
+    page.keyboard.down("ArrowUp")
+    expect(panel.locator("output[name=gas]")).to_have_text("1.00")
+    expect(panel.locator("output[name=step]")).not_to_have_text("0")
+    page.keyboard.up("ArrowUp")
     screenshot(page, "dreams")
 
     open_tab("attention")

@@ -8,8 +8,9 @@ from shown import VIEW
 
 from awm import figures, widgets
 from awm.config import PRESETS
+from awm.errors import AwmError
 from awm.evolution import search
-from awm.ids import PLAIN, Agent, Memory
+from awm.ids import Agent, Memory
 from awm.store import Workspace
 from awm.widgets import evolution as monitor
 
@@ -69,7 +70,7 @@ class TestWhatIsMissing:
             (lambda: widgets.rollout_player("quick"), "awm collect --profile quick"),
             (lambda: widgets.reconstruction_browser("quick"), "awm collect --profile quick"),
             (lambda: widgets.latent_explorer("quick"), "awm train vae --profile quick"),
-            (lambda: widgets.dream_player("quick"), "awm collect"),
+            (lambda: widgets.dream_player("quick"), "awm train vae --profile quick"),
             (lambda: widgets.attention_viewer("quick"), "awm collect"),
             (lambda: widgets.evolution_monitor("quick"), "awm evolve plain_track --profile quick"),
             (lambda: widgets.evolution_monitor("quick", Agent(Memory("V"))), "awm evolve V_track"),
@@ -85,12 +86,24 @@ class TestWhatIsMissing:
 
     def test_an_m_that_is_not_trained_is_named(self, workspace):
         ws = synthetic.workspace(workspace, kinds=["plain"], agents=())
-        player = widgets.dream_player(ws, Memory("spatial", 1))
-        assert player.memory.value == PLAIN
-        notes = [note.value for note in player.children[5:]]
-        assert len(notes) == 4 and any("--kind spatial --seed 1" in note for note in notes)
         notice = widgets.attention_viewer(ws)
         assert isinstance(notice, widgets.Notice) and "--kind temporal" in notice.message
+
+
+class TestDemonstration:
+    @pytest.mark.parametrize("name", ["hero", "latents", "temperature"])
+    def test_the_browser_is_sent_what_it_asks_for(self, synthetic_ws, name, monkeypatch):
+        shown, sent = widgets.Demonstration(synthetic_ws, name), []
+        monkeypatch.setattr(shown, "send", sent.append)
+        assert f'data-demo="{name}"' in shown.html and len(shown.html) < 1e5
+        shown._handle_custom_msg("parts", [])
+        (parts,) = sent
+        assert parts["world"]["z"] == 32 and parts["world"]["starts"]
+        assert "awmDemos" in shown._esm and ".demo" in shown._css
+
+    def test_what_there_is_not_is_refused(self, synthetic_ws):
+        with pytest.raises(AwmError, match="no demonstration 'swan'. Choose one of hero"):
+            widgets.Demonstration(synthetic_ws, "swan")
 
 
 class TestEvolutionMonitor:
@@ -151,12 +164,11 @@ class TestInspector:
         assert page.profile.value == "smoke"
         for n, title in enumerate(page.tabs.titles):
             assert bool(page.tabs.children[n].children) == (n == 0), title
-        page.tabs.selected_index = 3
-        page.shown.one_step.click()
-        assert page.shown.step.value == 1
+        page.tabs.selected_index = 1
+        page.shown.frame.value += 1
         for n in range(len(page.tabs.children)):
             page.tabs.selected_index = n
-            assert isinstance(page.shown, widgets.Panel)
+            assert isinstance(page.shown, widgets.Panel | widgets.Demonstration)
 
     def test_another_profile_says_what_is_missing(self, both):
         page = widgets.inspector(both)

@@ -1,19 +1,18 @@
-"""A dream that the reader of the report drives: what the page needs of V, M and C, in one bundle.
+"""What `world.js` needs of V, M and C to dream in a browser, with moments to begin at.
 
-`templates/dream.js` computes with it what `VAE.decode`, `MDNRNN.step`, `MDNRNN.predict`,
-`Prediction.pick` and `controller.act` compute, and nothing else: whatever is the same at every step
-is folded into the weights here. A dream begins at a moment of a held-out episode, with M's memory
-of the real steps that led to it, so that the car is already driving.
+`world.js` computes with it what `VAE.decode`, `MDNRNN.step`, `MDNRNN.predict`, `Prediction.pick`
+and `controller.act` compute, and nothing else: whatever is the same at every step is folded into
+the weights here. A dream begins at a moment of a held-out episode, with M's memory of the real
+steps that led to it, so that the car is already driving.
 """
 
 import base64
 import io
-import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from markupsafe import Markup
 from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
@@ -28,17 +27,19 @@ from awm.models.attention import FeatureAttention
 from awm.models.controller import Controller
 from awm.models.mdn_rnn import MDNRNN
 from awm.models.vae import VAE
-from awm.report import page
 from awm.store import Workspace
 from awm.training import mdn_rnn, vae
 
-#: The Ms that dream on the page. Not the spatially attentive one: it looks at V's map of a frame,
-#: for which the page would have to carry V's encoder or a head that guesses the map.
+#: The Ms that dream in a browser. Not the spatially attentive one: it looks at V's map of a frame,
+#: for which a page would have to carry V's encoder or a head that guesses the map.
 KINDS = ("plain", "feature", "temporal")
 
 #: Real steps by which M is led to the moment at which a dream begins. Fifty of them also see the
 #: camera come close, with which every episode opens.
 WARM_UP = 64
+
+#: Recorded steps after a start, four seconds of driving, that a dream can be held against.
+CLIP = 200
 
 # The steps after a moment, half a second of them, say what kind of moment it is. To be one of
 # driving, the speed (units/s) must not fall below, and to be one on the road, the distance from the
@@ -46,6 +47,9 @@ WARM_UP = 64
 _AHEAD = 25
 _PACE = 25.0
 _ASIDE = 2.5
+
+#: Frames in a row of a film.
+COLUMNS = 20
 
 
 @dataclass(frozen=True)
@@ -57,12 +61,15 @@ class Start:
     step: int
 
 
-def absent(ws: Workspace) -> str | None:
-    """What a dream on the page lacks in this profile, as a sentence; None if it lacks nothing."""
-    if ws.find(stages.vae(ws.profile).name) is None:
-        return "There is no dream to drive: V has not been trained in this profile."
+def lack(ws: Workspace) -> str | None:
+    """What a dream in a browser lacks in this profile, as a sentence; None if it lacks nothing."""
+    seeing, dreaming = stages.vae(ws.profile), stages.mdn_rnn(ws.profile, Memory())
+    if ws.find(seeing.name) is None:
+        return (
+            f"There is no dream to drive: V has not been trained in this profile. {seeing.remedy}"
+        )
     if not _trained(ws):
-        return "There is no dream to drive: no M that can dream here has been trained."
+        return f"There is no dream to drive: no M that can dream here is trained. {dreaming.remedy}"
     try:
         data.open_rollouts(ws)
     except AwmError as error:
@@ -70,26 +77,13 @@ def absent(ws: Workspace) -> str | None:
     return None
 
 
-def html(ws: Workspace) -> str:
-    """A dream that the reader drives, or a note on what it lacks."""
-    lack = absent(ws)
-    found = None if lack else bundle(ws)
-    return page.template("dream.html.j2").render(
-        lack=lack,
-        bundle=found,
-        kinds=KINDS,
-        trained={} if lack else {m["name"]: m for m in found["models"]},
-        data=Markup(json.dumps(found).replace("<", "\\u003c")),
-        script=page.asset("dream.js"),
-    )
+def bundle(ws: Workspace) -> tuple[dict, dict[str, Tensor]]:
+    """Everything that `world.js` needs, as facts ready for JSON, and named arrays for `pack`.
 
-
-def bundle(ws: Workspace) -> dict:
-    """Everything that `dream.js` needs, ready for JSON. AwmError as the loaders of its parts.
-
-    `models` (with the label of the agent that drives, or None) and `starts` (with `label`, `origin`
-    and `frame`, a picture) are in the order in which they are offered; `arrays` and `data` are as
-    `pack` makes them.
+    `models` (with the label of the agent that drives, or None) and `starts` (with `label`,
+    `origin`, the first `frame` and the `film` of the frames from it on, both pictures) are in the
+    order in which they are offered. `apart` is the mean squared error between two frames of
+    different moments, a value's, to compare others with. AwmError as the loaders of its parts.
     """
     v, rollouts = vae.load(ws), data.open_rollouts(ws)
     ms = {kind: mdn_rnn.load(ws, Memory(kind)) for kind in _trained(ws)}
@@ -100,40 +94,48 @@ def bundle(ws: Workspace) -> dict:
         if drivers[kind]:
             parts |= driver_arrays(search.load(ws, drivers[kind]))
         arrays |= {f"{kind}.{name}": value for name, value in parts.items()}
-    offered = []
+    offered, films = [], []
     for number, start in enumerate(choose_starts(rollouts)):
         episode = rollouts.episode(start.episode)
         begin = max(0, start.step - WARM_UP)
-        z = torch.from_numpy(v.encode_frames(episode.frames[begin : start.step + 1])[0])
+        shown = slice(start.step, start.step + CLIP + 1)
+        codes, _, _ = v.encode_frames(episode.frames[begin : shown.stop])
+        before, codes = map(torch.from_numpy, np.split(codes, [start.step - begin]))
+        arrays[f"start{number}.codes"] = codes
+        arrays[f"start{number}.actions"] = torch.from_numpy(
+            episode.actions[shown][: len(codes) - 1]
+        )
         actions = torch.from_numpy(episode.actions[begin : start.step])
-        arrays[f"start{number}.z"] = z[-1]
         for kind, m in ms.items():
-            found = remembered(m, z[:-1], actions)
+            found = remembered(m, before, actions)
             arrays |= {f"start{number}.{kind}.{name}": value for name, value in found.items()}
+        films.append(episode.frames[shown])
         offered.append(
             {
                 "label": start.label,
                 "origin": f"test episode {start.episode}, step {start.step}",
-                "frame": _picture(episode.frames[start.step]),
+                "frame": picture(episode.frames[start.step]),
+                "film": film(episode.frames[shown]),
             }
         )
     shape = ws.profile.mdn_rnn
-    return {
+    facts = {
         "z": v.z_size,
         "hidden": shape.hidden_size,
         "mixtures": shape.mixtures,
         "memory": shape.memory,
+        "apart": _apart(np.concatenate(films)),
         "models": [
             {"name": kind, "controller": driver and driver.label}
             for kind, driver in drivers.items()
         ],
         "starts": offered,
-        **pack(arrays),
     }
+    return facts, arrays
 
 
 def _trained(ws: Workspace) -> list[str]:
-    """The kinds of M that can dream on the page."""
+    """The kinds of M that can dream in a browser."""
     return [k for k in KINDS if ws.find(stages.mdn_rnn(ws.profile, Memory(k)).name)]
 
 
@@ -192,16 +194,17 @@ def driver_arrays(c: Controller) -> dict[str, Tensor]:
 
 
 def choose_starts(rollouts: Rollouts) -> list[Start]:
-    """A few moments of the test episodes that differ: the start line, bends, speed, the grass.
+    """A few moments of the test episodes that differ: bends, speed, the grass, the start line.
 
-    Episodes too short to hold any of the others offer the start line only.
+    Of episodes that go on for `CLIP` steps after them. Episodes too short for that offer the start
+    line only.
     """
     columns = ("speed", "centre_distance", "wheels_on_road")
     speed, distance, wheels = map(data.TELEMETRY.index, columns)
     telemetry = rollouts.column("telemetry")
     moments, kinds = [], []
     for episode in rollouts.indices("test"):
-        for step in range(WARM_UP, int(rollouts.lengths[episode]) - _AHEAD):
+        for step in range(WARM_UP, int(rollouts.lengths[episode]) - CLIP + 1):
             ahead = telemetry[episode][step : step + _AHEAD + 1]
             # Where the car goes now, and where it goes in the end, as complex numbers.
             now, then = (complex(*(ahead[i + 5, :2] - ahead[i, :2])) for i in (0, _AHEAD - 5))
@@ -240,13 +243,37 @@ def remembered(m: MDNRNN, z: Tensor, actions: Tensor) -> dict[str, Tensor]:
     return arrays
 
 
-def _picture(frame: np.ndarray) -> str:
+def _apart(frames: np.ndarray) -> float:
+    """The mean squared error between frames `[N, 64, 64, 3]` of different moments, in [0, 1]²."""
+    rng = np.random.default_rng(0)
+    one, other = rng.choice(len(frames), (2, 256))
+    return float(np.mean((frames[one] / 255 - frames[other] / 255) ** 2))
+
+
+def picture(frame: np.ndarray) -> str:
+    """A frame uint8 `[64, 64, 3]` as the address of a PNG."""
+    return _address(frame, "png", optimize=True)
+
+
+def film(frames: np.ndarray) -> str:
+    """Frames uint8 `[T, 64, 64, 3]` as the address of one picture, in rows of `COLUMNS`.
+
+    A JPEG whose colours are as fine as its light: the car is a few pixels of red.
+    """
+    rows = -(-len(frames) // COLUMNS)
+    sheet = np.zeros((rows * COLUMNS, 64, 64, 3), np.uint8)
+    sheet[: len(frames)] = frames
+    sheet = sheet.reshape(rows, COLUMNS, 64, 64, 3).swapaxes(1, 2).reshape(rows * 64, -1, 3)
+    return _address(sheet, "jpeg", quality=80, subsampling=0, optimize=True)
+
+
+def _address(image: np.ndarray, kind: str, **options) -> str:
     file = io.BytesIO()
-    Image.fromarray(frame).save(file, "png", optimize=True)
-    return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
+    Image.fromarray(image).save(file, kind, **options)
+    return f"data:image/{kind};base64,{base64.b64encode(file.getvalue()).decode()}"
 
 
-def pack(arrays: dict[str, Tensor]) -> dict:
+def pack(arrays: Mapping[str, Tensor]) -> dict:
     """Named arrays as `arrays`, pairs of name and shape, and `data`: their values in that order.
 
     The values are float16, little-endian, in base64. AwmError if one is no finite float16.
@@ -256,8 +283,8 @@ def pack(arrays: dict[str, Tensor]) -> dict:
     for name, part in parts.items():
         if not np.isfinite(part).all():
             raise AwmError(
-                f"{name} of the dream on the page is not finite in float16: the training of its "
-                "model has diverged. Train it again."
+                f"{name} of the dream in the browser is not finite in float16: the training of "
+                "its model has diverged. Train it again."
             )
     values = b"".join(part.tobytes() for part in parts.values())
     return {

@@ -1,0 +1,178 @@
+"""Demonstrations: what the reader of the report, and of a notebook, plays with.
+
+Their HTML is in `demos.html.j2`, and `demos.js` brings it to life with the world model of
+`world.js`, on data that is packed here. The report puts them between its words, `Demonstration`
+into a notebook.
+"""
+
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+
+import anywidget
+import jinja2
+import numpy as np
+import torch
+import traitlets
+
+from awm import figures, stages
+from awm.errors import AwmError
+from awm.ids import Memory
+from awm.models.vae import to_frames
+from awm.store import Workspace
+from awm.training import mdn_rnn, vae
+from awm.widgets import laps, world
+from awm.widgets.panel import or_notice, with_still
+
+_HERE = Path(__file__).parent
+#: The world model and the demonstrations in JavaScript, and their look.
+SCRIPT = "\n".join((_HERE / name).read_text("utf-8") for name in ("world.js", "demos.js"))
+STYLE = (_HERE / "demos.css").read_text("utf-8")
+
+#: Real steps that M sees before the dream of a still picture.
+_SEEN = 20
+
+#: As many latents have a slider, those that say most about a frame.
+SLIDERS = 8
+
+
+def make(ws: Workspace, names: Sequence[str]) -> tuple[dict[str, str], dict[str, dict]]:
+    """Some demonstrations: the HTML of each, by name, and the parts of their data, for JSON.
+
+    One that needs an agent or a model which is not there is empty; without a dream all are, and
+    `"hero"` says what is missing.
+    """
+    if lack := world.lack(ws):
+        return {name: f'<p class="note">{lack}</p>' * (name == "hero") for name in names}, {}
+    facts, arrays = world.bundle(ws)
+    parts = {"world": facts | world.pack(arrays)}
+    return {name: _made(ws, name, parts) for name in names}, parts
+
+
+def _made(ws: Workspace, name: str, parts: dict) -> str:
+    try:
+        return DEMOS[name](ws, parts)
+    except AwmError:  # an agent that has not been evolved, an M that has not been trained
+        return ""
+
+
+def _hero(ws: Workspace, parts: dict) -> str:
+    return _macro("hero", parts["world"])
+
+
+def _latents(ws: Workspace, parts: dict) -> str:
+    kl = np.array(ws.manifest(stages.vae(ws.profile))["kl_per_latent"])
+    most = np.argsort(-kl, kind="stable")[:SLIDERS]
+    return _macro("latents", parts["world"], [(int(n), float(kl[n])) for n in most])
+
+
+def _lap(ws: Workspace, parts: dict) -> str:
+    agent = laps.watched(ws)
+    if agent is None:
+        return ""
+    facts, arrays = laps.close_look(ws, agent)
+    parts["look"] = facts | world.pack(arrays)
+    return _macro("lap", facts)
+
+
+def _race(ws: Workspace, parts: dict) -> str:
+    facts, arrays = laps.race(ws)
+    if not facts["laps"]:
+        return ""
+    parts["race"] = facts | world.pack(arrays)
+    road = arrays["road"].numpy() * (1, -1)  # a screen counts downwards
+    low, high = road.min(axis=0) - 12, road.max(axis=0) + 12
+    points = " ".join(f"{x:.1f},{y:.1f}" for x, y in road)
+    return _macro("race", facts, points, "{:.0f} {:.0f} {:.0f} {:.0f}".format(*low, *(high - low)))
+
+
+def _temperature(ws: Workspace, parts: dict) -> str:
+    return _macro("temperature")
+
+
+#: What makes the demonstration of each name.
+DEMOS = {
+    "hero": _hero,
+    "latents": _latents,
+    "lap": _lap,
+    "race": _race,
+    "temperature": _temperature,
+}
+
+
+@cache
+def _template() -> jinja2.Template:
+    loader = jinja2.FileSystemLoader(_HERE)
+    options = {"autoescape": True, "trim_blocks": True, "lstrip_blocks": True}
+    environment = jinja2.Environment(loader=loader, undefined=jinja2.StrictUndefined, **options)
+    return environment.get_template("demos.html.j2")
+
+
+def _macro(name: str, *arguments) -> str:
+    return getattr(_template().module, name)(*arguments)
+
+
+class Demonstration(anywidget.AnyWidget):
+    """A demonstration of the report in a notebook: by default M's dream, to drive in.
+
+    It is computed in the browser; the kernel only sends the weights, once.
+
+    Args:
+        profile: a `Workspace`, a profile or its name.
+        name: of `DEMOS`.
+
+    Raises:
+        AwmError: if there is no such demonstration, or no V, M, agent or rollouts for it.
+    """
+
+    _esm = (
+        SCRIPT
+        + """
+export default { render({ model, el }) {
+  el.innerHTML = model.get("html");
+  model.on("msg:custom", (parts) => awmDemos(el, (name) => parts[name]));
+  model.send("parts");
+} };"""
+    )
+    _css = STYLE
+    html = traitlets.Unicode().tag(sync=True)
+
+    def __init__(self, profile, name: str = "hero"):
+        if name not in DEMOS:
+            raise AwmError(f"There is no demonstration {name!r}. Choose one of {', '.join(DEMOS)}.")
+        self.ws = Workspace.open(profile)
+        if lack := world.lack(self.ws):
+            raise AwmError(lack)
+        made, self._parts = make(self.ws, [name])
+        if not made[name]:
+            raise AwmError(
+                f"What {name!r} shows has not been trained in this profile: `awm report`."
+            )
+        super().__init__(html=str(made[name]))
+        self.on_msg(lambda _, content, buffers: self.send(self._parts))
+
+    @torch.inference_mode()
+    def still(self):
+        """What happened beside a dream of it, for where nothing moves."""
+        facts, arrays = world.bundle(self.ws)
+        v, m = vae.load(self.ws), mdn_rnn.load(self.ws, Memory(facts["models"][0]["name"]))
+        real, actions = arrays["start0.codes"], arrays["start0.actions"]
+        alone = min(_SEEN, len(actions) // 2)
+        state, codes, noise = m.initial_state(1), [real[:1]], torch.Generator().manual_seed(0)
+        for t, action in enumerate(actions[:-1], start=1):
+            state, _ = m.step(codes[-1], action[None], state)
+            dreamt = m.predict(state.h).sample(0.5, noise)
+            codes.append(real[t : t + 1] if t <= alone else dreamt)
+        steps = np.unique(np.linspace(alone, len(actions) - 1, 7, dtype=int)).tolist()
+        rows = [to_frames(v.decode(each[steps])) for each in (real, torch.cat(codes))]
+        titles, notes = ["what V keeps", "what M dreams"], [f"+{t - alone}" for t in steps]
+        return figures.frame_grid(rows, titles, notes), (
+            f"From {facts['starts'][0]['label']}: what happened, and what M dreams at τ = 0.5 once "
+            f"it has seen {alone} steps, with the same actions."
+        )
+
+    def _repr_mimebundle_(self, **options):
+        return with_still(super()._repr_mimebundle_(**options), self.still)
+
+
+dream_player = or_notice(Demonstration)
