@@ -3,14 +3,13 @@
 python benchmarks/page.py
 """
 
-import base64
-import html
-
 from timing import RESULTS, shown
 
 from awm import figures, store
 from awm.figures.theme import FAINT, model_color
 from awm.ids import Memory
+from awm.report import page
+from awm.report.page import escape, quoted
 from awm.store import Workspace
 
 ORDER = ("simulator", "closed_loop", "dreaming", "training", "collection", "scaling")
@@ -41,29 +40,21 @@ WORDS = {
     "memory; the start of the workers weighs on the shorter run.",
 }
 
-STYLE = """
-body { font: 16px/1.55 system-ui, sans-serif; max-width: 46rem; margin: 2rem auto; padding: 0 1rem;
-  color: #22272e; background: #fff; }
-table { border-collapse: collapse; margin: 0 0 1rem; }
-caption { text-align: left; font-weight: 600; }
-th, td { padding: .2rem .9rem .2rem 0; text-align: left; border-bottom: 1px solid #e8ebee; }
-td { font-variant-numeric: tabular-nums; text-align: right; } img { max-width: 100%; }
-figure { margin: 1rem 0; } figcaption, .from { color: #5a646d; font-size: .9rem; }
-@media (prefers-color-scheme: dark) { body { color: #dde3e9; background: #15191e; }
-  th, td { border-color: #333b44; } figcaption, .from { color: #a3adb7; } a { color: #7fb8e6; } }
-"""
+INTRODUCTION = (
+    "Every contender of a table ran in turn in one process tree, so the ratios hold where the "
+    "absolute numbers may not."
+)
 
 
-def rows(table: dict) -> str:
+def rows(name: str, table: dict) -> str:
+    """A table of rates as Markdown."""
     baseline = table["rates"].get(table["baseline"])
-    lines = []
-    for name, rate in table["rates"].items():
-        ratio = f"<td>{rate / baseline:,.1f} ×</td>" if baseline else ""
-        lines.append(
-            f"<tr><th scope='row'>{html.escape(name)}</th>"
-            f"<td>{shown(rate)} {html.escape(table['unit'])}</td>{ratio}</tr>"
-        )
-    return f"<table><caption>{html.escape(table['title'])}</caption>{''.join(lines)}</table>"
+    lines = [f"| Contender | {escape(table['unit'])} |{' times the peer |' * bool(baseline)}"]
+    lines.append("|---|---|" + "---|" * bool(baseline))
+    for contender, rate in table["rates"].items():
+        ratio = f" {rate / baseline:,.1f}\\ × |" if baseline else ""
+        lines.append(f"| {escape(contender)} | {shown(rate)} |{ratio}")
+    return "\n".join([*lines, "", f": {escape(table['title'])} {{#tbl-{name}}}"])
 
 
 def scaling(points: list) -> figures.theme.Canvas:
@@ -102,44 +93,45 @@ def step_costs(parts: dict) -> figures.theme.Canvas:
 
 
 def picture(ws: Workspace, fig, name: str) -> str:
-    data = base64.b64encode(figures.save(ws.images, fig, name).read_bytes()).decode()
+    """A figure with its caption as Markdown; the picture is written to `images/`."""
+    file = figures.save(ws.images, fig, name).name
     words = figures.captions(ws.images)[name]
     return (
-        f'<figure><img src="data:image/png;base64,{data}" alt="{html.escape(words["alt"])}">'
-        f"<figcaption>{html.escape(words['caption'])}</figcaption></figure>"
+        f"::: {{#fig-{name}}}\n![]({file}){{alt={quoted(words['alt'])}}}\n\n{words['caption']}\n:::"
     )
 
 
-def main() -> None:
-    ws, body = Workspace.open(), []
+def text(ws: Workspace) -> str:
+    """The page as Markdown."""
+    parts = ["# Benchmarks", INTRODUCTION]
     for name in ORDER:
         path = RESULTS / f"{name}.json"
         if not path.exists():
             print(f"no result of {name}.py yet: it is left out")
             continue
         found = store.read_json(path)
-        body.append(f"<h2>{name.replace('_', ' ').capitalize()}</h2><p>{WORDS[name]}</p>")
-        body += [rows(table) for table in found["tables"]]
+        parts += [f"## {name.replace('_', ' ').capitalize()}", WORDS[name]]
+        parts += [rows(f"{name}-{n}", table) for n, table in enumerate(found["tables"])]
         if name == "closed_loop":
-            body.append(picture(ws, scaling(found["sweep"]), "benchmark_scaling"))
-            body.append(picture(ws, step_costs(found["parts"]), "benchmark_step"))
-        body.append(
-            f"<p class='from'>benchmarks/{name}.py on {html.escape(found['machine'])}, "
+            parts.append(picture(ws, scaling(found["sweep"]), "benchmark_scaling"))
+            parts.append(picture(ws, step_costs(found["parts"]), "benchmark_step"))
+        script = f"benchmarks/{name}.py"
+        parts.append(
+            f"::: byline\n[{script}]({page.link(script)}) on {escape(found['machine'])}, "
             f"{found['cpu_count']} cores, {found['date'][:10]}, commit "
-            f"{(found['commit'] or 'unknown')[:10]}, torch {found['torch']}, "
-            f"numba {found['numba']}.</p>"
+            f"`{page.commit(found) or 'unknown'}`, torch {found['torch']}, "
+            f"numba {found['numba']}\n:::"
         )
-    page = (
-        "<!doctype html><html lang='en'><head><meta charset='utf-8'>"
-        "<meta name='viewport' content='width=device-width'><title>Benchmarks</title>"
-        f"<style>{STYLE}</style></head><body><main>"
-        "<p><a href='index.html'>Attentive World Models</a></p>"
-        "<h1>Benchmarks</h1><p>Every contender of a table ran in turn in one process tree, so the "
-        f"ratios hold where the absolute numbers may not.</p>{''.join(body)}</main></body></html>\n"
-    )
+    return "\n\n".join(parts)
+
+
+def main() -> None:
+    ws = Workspace.open()
+    body = page.convert(text(ws), page.STORY, [ws.images])
+    notebooks = sorted(path.stem for path in ws.report.glob("[0-9][0-9]_*.html"))
     target = ws.report / "benchmarks.html"
     with store.atomic(target) as temporary:
-        temporary.write_text(page, encoding="utf-8")
+        temporary.write_text(page.page(ws, "benchmarks", body, notebooks, []), encoding="utf-8")
     print(target)
 
 

@@ -177,6 +177,15 @@ def test_every_file_of_the_package_is_installed():
     assert {PACKAGE.parent / name.replace(".", "/") for name in found} == code
 
 
+def test_the_site_is_the_committed_report():
+    workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "pages.yml").read_text())
+    steps = workflow["jobs"]["deploy"]["steps"]
+    uses = [step["uses"] for step in steps if "uses" in step]
+    assert all(re.fullmatch(r"actions/[\w-]+@v\d+\.\d+\.\d+", name) for name in uses), uses
+    (folder,) = [step["with"]["path"] for step in steps if "path" in step.get("with", {})]
+    assert (ROOT / folder / "index.html").exists()
+
+
 @needs_git
 def test_git_ignores_data_but_not_what_is_pretrained():
     def ignored(path):

@@ -130,7 +130,7 @@ def timeline(rows, steps: int, xlabel: str = "step") -> Svg:
         top += row.height + _GAP
     for step in _round(0, max(1, steps - 1)):
         parts.append(_text(x_of(step, steps), top + 8, f"{step:.0f}", MUTED, text_anchor="middle"))
-    parts.append(_text(WIDTH - RIGHT + 6, top + 8, xlabel, MUTED))
+    parts.append(_text(WIDTH - RIGHT + 14, top + 8, xlabel, MUTED))
     return _svg(WIDTH, height_of(rows), parts)
 
 

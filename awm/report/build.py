@@ -14,6 +14,7 @@ from awm.config import Profile
 from awm.errors import AwmError
 from awm.ids import Agent, Memory
 from awm.report import facts, page
+from awm.report.card import card
 from awm.report.page import Body
 from awm.report.records import Value, duration, record
 from awm.report.story import Story
@@ -31,7 +32,8 @@ _RECORDS = (
 def build(profile: Profile | str | Workspace | None = None) -> Path:
     """Write the report of a profile from what its stages left; returns its `index.html`.
 
-    The tables of results go beside it, as `results.json` and, lap by lap, `laps.csv`.
+    The tables of results go beside it, as `results.json` and, lap by lap, `laps.csv`, and the
+    picture that other sites show with a link to it, `card.png`.
 
     All pages are made before the first is put in place, so a failure leaves the old report.
     Pages of notebooks that have not been executed in this profile are taken away.
@@ -42,14 +44,19 @@ def build(profile: Profile | str | Workspace | None = None) -> Path:
     ws.report.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(prefix=".report-", dir=ws.root) as made:
         pages = {f"{name}.html": _notebook(ws, name, executed) for name in executed}
-        pages |= {"index.html": _story(ws, executed)}
+        story = _story(ws, executed)
+        names = [name for pattern in _RECORDS for name in ws.names(pattern)]
+        names += [f"notebooks/{name}.json" for name in executed]
+        pages |= {"index.html": page.page(ws, "index", story, executed, _stages(ws, names))}
+        picture = card(story.title, story.summary, ws.images / "CarRacing.gif")
+        Path(made, page.CARD).write_bytes(picture)
         found = json.dumps(results.entries(ws), indent=1, allow_nan=False)
         Path(made, "results.json").write_text(found + "\n", "utf-8")
         results.laps(ws).to_csv(Path(made, "laps.csv"), index=False)
         for name, html in pages.items():
             Path(made, name).write_text(html, "utf-8")
         # The index last: whoever opens it finds the pages that it names.
-        for name in ("results.json", "laps.csv", *pages):
+        for name in (page.CARD, "results.json", "laps.csv", *pages):
             Path(made, name).replace(ws.report / name)
     for old in ws.report.glob("[0-9][0-9]_*.html"):
         if old.name not in pages:
@@ -57,13 +64,11 @@ def build(profile: Profile | str | Workspace | None = None) -> Path:
     return ws.report / "index.html"
 
 
-def _story(ws: Workspace, executed: dict[str, Path]) -> str:
+def _story(ws: Workspace, executed: dict[str, Path]) -> Body:
     source = (page.TEMPLATES / "story.md").read_text("utf-8")
     made, parts = demos.make(ws, [*demos.DEMOS])
     body = Story(ws, executed).render(source, **facts.values(ws, made))
-    names = [name for pattern in _RECORDS for name in ws.names(pattern)]
-    names += [f"notebooks/{name}.json" for name in executed]
-    return page.page(ws, "index", filled(body, made, parts), executed, _stages(ws, names))
+    return filled(body, made, parts)
 
 
 def filled(body: Body, made: dict[str, str], parts: dict[str, dict]) -> Body:
@@ -90,7 +95,16 @@ def _notebook(ws: Workspace, name: str, executed: dict[str, Path]) -> str:
         raise AwmError(
             f"{path} cannot be read. Run `awm report` to make it anew. {error}"
         ) from None
-    return page.page(ws, name, body, executed, _stages(ws, [f"notebooks/{name}.json"]))
+    stages = _stages(ws, [f"notebooks/{name}.json"])
+    return page.page(ws, name, body.begin(_run(stages)), executed, stages)
+
+
+def _run(stages: list[dict]) -> str:
+    """Which run of a notebook a page shows, as HTML."""
+    run = (
+        "Run with profile <b>{profile}</b> on {date} in {took}, from commit <code>{commit}</code>."
+    )
+    return "".join(Markup(f'<p class="byline">{run}</p>').format(**stage) for stage in stages)
 
 
 def _stages(ws: Workspace, names: list[str]) -> list[dict]:
@@ -104,6 +118,7 @@ def _stage(name: str, found: Value) -> dict:
     return {
         "name": label(name),
         "took": "" if seconds is None else duration(seconds),
+        "profile": values.get("profile"),
         "date": str(values.get("date") or "")[:10],
         "commit": page.commit(values),
         "machine": f"{values.get('machine')}, {values.get('cpu_count')} cores",

@@ -19,8 +19,8 @@ from awm.evolution.search import best_validated, log_of
 from awm.ids import ATTENTIONS, KINDS, Agent, Memory
 from awm.racing import MAX_EPISODE_STEPS
 from awm.report import settings
-from awm.report.page import escape, quoted
-from awm.report.records import Text, Value, record
+from awm.report.page import escape
+from awm.report.records import Text, Value, number, record
 from awm.store import Workspace
 from awm.study import cost, evaluation, likelihood, statistics, verdicts
 from awm.study.statistics import Estimate, Perfect
@@ -160,7 +160,7 @@ def _said(verdict: str, *on: Estimate | Perfect | None, better: str = "more") ->
         for one in on
         if one is not None
     ]
-    return Text(f"[{escape(verdict)}]{{.num .verdict title={quoted('; '.join(found))}}}")
+    return Text(number(escape(verdict), "; ".join(found), kind=".verdict "))
 
 
 def _with(found: Value, **facts) -> Value:
@@ -177,7 +177,13 @@ def _published() -> dict:
             work[key] = Value(work[key], f"{work['source']}, {work['where']}")
         work["source"] = Text(f"@{work['source']}")
     parts = {
-        part: {key: Value(n["value"], n["where"]) for key, n in numbers.items() if "value" in n}
+        part: {
+            key: Value(
+                n["value"], f"dharna2019, {n['where']}" if part == "original" else n["where"]
+            )
+            for key, n in numbers.items()
+            if "value" in n
+        }
         for part, numbers in found.items()
         if part != "returns"
     }

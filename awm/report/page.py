@@ -5,11 +5,14 @@ pandoc does the work: formulas become MathML, citations are looked up, code is c
 """
 
 import re
+import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cache
+from html import unescape
 from pathlib import Path
+from urllib.parse import quote
 
 import jinja2
 import pypandoc
@@ -28,6 +31,50 @@ STORY = "markdown-raw_html"
 #: How an executed notebook is read.
 NOTEBOOK = "ipynb"
 
+AUTHOR = "The Attentive World Models authors"
+#: What links to a page on other sites show beside its title.
+CARD = "card.png"
+
+
+@dataclass(frozen=True)
+class Site:
+    """Where the study is published, from `[project.urls]` of pyproject.toml; both may be unset.
+
+    `repository` holds the files that pages link to, `homepage` is the address of `report/`.
+    """
+
+    repository: str = ""
+    homepage: str = ""
+
+    def address(self, name: str) -> str:
+        """A file of `report/` as other sites find it; as it is, where there is no homepage."""
+        return self.homepage and f"{self.homepage}/{name}" or name
+
+
+@cache
+def site() -> Site:
+    """What pyproject.toml says; nothing where the package was installed without it."""
+    path = store.CHECKOUT / "pyproject.toml"
+    urls = (
+        tomllib.loads(path.read_text("utf-8"))["project"].get("urls", {}) if path.exists() else {}
+    )
+    return Site(*(urls.get(name, "").rstrip("/") for name in ("Repository", "Homepage")))
+
+
+def link(path: str) -> str:
+    """What a page of `report/` calls a file, whose path is given from the repository's root.
+
+    Files of `report/` lie beside the page. Others are at the `Repository` of pyproject.toml where
+    it is set, and one folder up where not. Results that are not committed are nowhere but on the
+    machine that made them: published pages call them by nothing, the empty string.
+    """
+    if path.startswith("report/"):
+        return quote(path.removeprefix("report/"))
+    if not site().repository:
+        return quote(f"../{path}")
+    private = path.startswith("data/") and not path.startswith("data/pretrained/")
+    return "" if private else f"{site().repository}/blob/HEAD/{quote(path)}"
+
 
 @dataclass(frozen=True)
 class Body:
@@ -44,11 +91,27 @@ class Body:
         """The body with HTML at its end."""
         return replace(self, html=f"{self.html}\n{html}")
 
+    def begin(self, html: str) -> "Body":
+        """The body with HTML after its title."""
+        return replace(self, html=self.html.replace("</h1>", f"</h1>\n{html}", 1))
+
     @property
     def title(self) -> str:
-        """The text of the first heading, as HTML without tags."""
-        first = next((text for _, _, text in self.headings), "Notebook")
-        return re.sub(r"<annotation.*?</annotation>|<[^>]+>", "", first)
+        """The text of the first heading."""
+        return _plain(next((text for _, _, text in self.headings), "Notebook"))
+
+    @property
+    def summary(self) -> str:
+        """The text of the first paragraph, as far as whole sentences go in 250 characters."""
+        first = re.search(r"<p>(.*?)</p>", self.html, re.S)
+        text = _plain(first[1]) if first else self.title
+        return text if len(text) <= 250 else re.split(r"(?<=[.:;?!]) (?!.*[.:;?!] )", text[:250])[0]
+
+
+def _plain(html: str) -> str:
+    """HTML as text on one line."""
+    text = re.sub(r"<annotation.*?</annotation>|<[^>]+>", "", html, flags=re.S)
+    return " ".join(unescape(text).split())
 
 
 def escape(text: str) -> str:
@@ -112,19 +175,32 @@ def page(
     return template("page.html.j2").render(
         name=name,
         body=Markup(body.html),
-        title=Markup(body.title),
+        title=body.title,
+        summary=body.summary,
+        author=AUTHOR,
+        card=CARD,
+        site=site(),
+        link=link,
         headings=[
-            (level, anchor, Markup(text))
+            (level, anchor, Markup(re.sub(r"</?a\b[^>]*>", "", text)))  # no link within a link
             for level, anchor, text in body.headings
             if level in (2, 3)
         ],
+        benchmarks=name == "benchmarks" or (workspace.report / "benchmarks.html").exists(),
         notebooks=[(stem, stem.replace("_", " ")) for stem in notebooks],
         stages=stages,
         run=store.provenance(workspace.profile),
         commit=commit,
-        date=datetime.now().strftime("%-d %B %Y"),
+        now=datetime.now(),
         style=asset("style.css") + Markup(stylesheet() + demos.STYLE),
-        scripts=[asset(f"{name}.js") for name in ("page", "figures", "pictures")],
+        scripts=[asset(f"{name}.js") for name in ("theme", "page", "figures", "pictures")],
+    )
+
+
+def bar() -> str:
+    """The pages' bar, style and theme as HTML, for the inspector that Voilà serves."""
+    return template("app.html.j2").render(
+        style=asset("style.css"), own=asset("app.css"), script=asset("theme.js")
     )
 
 

@@ -8,12 +8,15 @@ from typing import Any
 
 from awm import store
 from awm.errors import AwmError
-from awm.report.page import escape, quoted
+from awm.report.page import escape, link, quoted
 from awm.store import Workspace
 
 #: What stands in the text for a value that was not recorded, around its origin: the story leaves
 #: out the paragraph. Characters for private use, so no text of ours holds them.
 ABSENT = "\ue000{}\ue001"
+
+#: The table of provenance at a page's foot.
+PROVENANCE = "#provenance"
 
 
 def duration(seconds: float) -> str:
@@ -27,6 +30,22 @@ def duration(seconds: float) -> str:
     return f"{minutes} min {rest} s" if minutes else f"{rest} s"
 
 
+def source(origin: str) -> str:
+    """Where a value of that origin can be looked up: its record, or the work that reports it.
+
+    What was computed from several records leads to the table of provenance, which lists them.
+    """
+    if record := re.match(r"data/[\w./+-]+\.jsonl?\b", origin):
+        return link(record[0]) or PROVENANCE
+    work = re.match(r"(\w+\d{4}), ", origin)
+    return f"#ref-{work[1]}" if work else PROVENANCE
+
+
+def number(shown: str, tooltip: str, to: str = PROVENANCE, kind: str = "") -> str:
+    """Markdown of a number or verdict that links to where it comes from; `shown` is Markdown."""
+    return f"[{shown}]{{.num {kind}title={quoted(tooltip)} href={quoted(to)}}}"
+
+
 class Text(str):
     """Markdown of ours; all other text that enters the story is shown as it is."""
 
@@ -35,8 +54,9 @@ class Text(str):
 class Value:
     """A value and its origin, a record's file and the place in it.
 
-    As text it is Markdown, a number with its origin as a tooltip. `vae["test"]["nll"]` (in a
-    template `vae.test.nll`) is a value of a value; what is not there is `None` with an origin.
+    As text it is Markdown, a number that links to its origin and has it as a tooltip.
+    `vae["test"]["nll"]` (in a template `vae.test.nll`) is a value of a value; what is not there is
+    `None` with an origin.
     """
 
     raw: Any
@@ -70,7 +90,7 @@ class Value:
             return escape(self.raw)
         shown = self.form(self.raw) if callable(self.form) else format(self.raw, self.form)
         shown = escape(shown).replace("\\-", "−")
-        return f"[{shown}]{{.num title={quoted(self.origin)}}}"
+        return number(shown, self.origin, source(self.origin))
 
     def to(self, digits: int) -> "Value":
         """With so many decimals."""

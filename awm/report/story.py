@@ -7,6 +7,7 @@ never here.
 """
 
 import re
+from dataclasses import asdict
 from pathlib import Path
 
 import jinja2
@@ -50,9 +51,9 @@ class Story:
             comment_end_string="-->",
             finalize=_written,
         )
-        functions = {name: getattr(self, name) for name in ("figure", "code", "notebook")}
+        functions = {name: getattr(self, name) for name in ("figure", "code", "notebook", "link")}
         try:
-            text = environment.from_string(source).render(**functions, **values)
+            text = environment.from_string(source).render(**functions, **_published(), **values)
         except jinja2.TemplateError as error:
             raise AwmError(f"The story of the report cannot be told: {error}.") from error
         return page.convert(self.prune(text), page.STORY, [self.workspace.images])
@@ -103,6 +104,10 @@ class Story:
         label = f"notebook {name[:2]}"
         return Text(f"[{label}]({name}.html)" if name in self.executed else label)
 
+    def link(self, path: str) -> Text:
+        """What the page calls a file of the repository, as in `[Results]({{ link("a.json") }})`."""
+        return Text(page.link(path))
+
     def prune(self, text: str) -> str:
         """Leave out what needs a value that is not there, and say so at the end of the section."""
         parts = re.split(r"(?m)^(?=#{1,6} )", text)
@@ -130,6 +135,15 @@ class Story:
         )
         note = f"Not in this profile yet is what these record: {', '.join(parts)}."
         return f"\n\n::: note\n{note}\n:::\n\n" if made else ""
+
+
+def _published() -> dict:
+    """`site.repository` and `site.homepage`, which take their paragraph with them when unset."""
+    return {
+        "site": {
+            name: Value(Text(at) if at else None, "") for name, at in asdict(page.site()).items()
+        }
+    }
 
 
 def _blocks(text: str) -> list[str]:

@@ -199,7 +199,8 @@ def table(results: Sequence[dict]) -> pd.DataFrame:
         for r in results
     }
     names = ["agent", "frames", "tracks"]
-    return pd.DataFrame.from_dict(rows, orient="index").rename_axis(names).round(0)
+    shown = pd.DataFrame.from_dict(rows, orient="index").rename_axis(names).round(0)
+    return shown.astype(dict.fromkeys(("mean", "SD", "median"), int))
 
 
 def recheck(ws: Workspace, agent: Agent, workers: int | Crew | None = None) -> dict:

@@ -61,7 +61,8 @@ class Panel(ipywidgets.VBox):
 
     def control(self, kind: type, react: Callable[[], Any] | None = None, **traits):
         """A control; when its value changes, `react` is attempted, or all is drawn again."""
-        wide = {"layout": {"width": "480px"}, "style": {"description_width": "85px"}}
+        layout = {"width": "480px", "max_width": "100%"}
+        wide = {"layout": layout, "style": {"description_width": "100px"}}
         made = kind(**wide | traits)
         made.observe(lambda _: self._held or self.attempt(react or self._draw), "value")
         return made
@@ -234,10 +235,10 @@ class Timeline(ipywidgets.Box):
     """Rows of `awm.figures.timeline` under a cursor, which alone moves with the frames."""
 
     def __init__(self):
-        here = {"grid_area": "1 / 1", "margin": "0"}
-        self.plot, self.cursor = (ipywidgets.HTML(layout=here) for _ in range(2))
         width = f"{timeline.WIDTH}px"
-        layout = {"display": "grid", "width": width, "overflow": "hidden"}
+        here = {"grid_area": "1 / 1", "margin": "0", "width": width}
+        self.plot, self.cursor = (ipywidgets.HTML(layout=here) for _ in range(2))
+        layout = {"display": "grid", "max_width": "100%", "overflow": "auto hidden"}
         super().__init__([self.plot, self.cursor], layout=layout)
 
     def draw(self, rows: list, steps: int, xlabel: str = "step") -> None:

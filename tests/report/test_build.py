@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import re
+from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from awm.config import PRESETS
 from awm.errors import AwmError
 from awm.ids import KINDS, SEEN, Agent
 from awm.report import build, facts
+from awm.report import page as report
 from awm.store import Workspace
 from tests.report.verdicts import unsupported_verdicts, verdicts_of
 from tests.study import records
@@ -166,7 +168,7 @@ class Audit(HTMLParser):
         for name in ("src", "srcset", "data", "poster", "action", "background"):
             if found.get(name):
                 self.fetched.append(found[name])
-        if "href" in found:
+        if "href" in found and found.get("rel") != "canonical":
             (self.links if tag == "a" else self.fetched).append(found["href"])
         if "id" in found:
             self.ids.append(found["id"])
@@ -257,6 +259,46 @@ def test_every_formula_converts_and_figures_are_in_order(built):
     assert numbers == list(range(1, len(numbers) + 1)) and len(numbers) > 5
 
 
+def metas(html):
+    named = re.findall(r'<meta (?:name|property)="([^"]*)" content="([^"]*)">', html)
+    return {name: unescape(content) for name, content in named}
+
+
+@pytest.mark.parametrize("homepage", ["", "https://example.org/awm"])
+def test_a_page_says_what_it_is_to_those_who_link_to_it(run, monkeypatch, homepage):
+    site = report.Site("", homepage)
+    monkeypatch.setattr(report, "site", lambda: site)
+    build.build(run)
+    for name, at in (("index", "/"), ("02_vae", "/02_vae.html")):
+        html = page(run, name)
+        found = metas(html)
+        assert found["og:title"] in html.partition("<title>")[2].partition("</title>")[0]
+        assert 0 < len(found["description"]) <= 250
+        assert found["description"] == found["og:description"]
+        assert found["author"] == report.AUTHOR
+        assert found["og:image"] == (f"{homepage}/card.png" if homepage else "card.png")
+        assert (f'<link rel="canonical" href="{homepage}{at}">' in html) == bool(homepage)
+        assert ("citation_author" in found) == (name == "index")
+    assert metas(page(run, "02_vae"))["og:title"] == "Teaching V to see"
+
+
+def test_the_card_is_as_large_as_those_who_show_it_ask(run):
+    film = [Image.new("RGB", (30, 20), (200, n, 0)) for n in range(9)]
+    film[0].save(run.images / "CarRacing.gif", save_all=True, append_images=film[1:])
+    build.build(run)
+    with Image.open(run.report / "card.png") as card:
+        assert card.size == (1200, 630) and card.format == "PNG"
+        assert card.convert("RGB").getpixel((20, 620))[0] > 150, "a moment of the film"
+    assert (run.report / "card.png").stat().st_size < 300_000
+
+
+def test_a_notebooks_page_begins_with_the_run_that_it_shows(run):
+    write(run, "notebooks/02_vae.json", wall_time_s=75.4)
+    build.build(run)
+    main = page(run, "02_vae").partition("<main")[2].partition("<h2")[0]
+    assert "Run with profile smoke on" in text_of(main) and "in 1 min 15 s, from" in text_of(main)
+
+
 def test_the_footer_names_profile_commit_machine_and_wall_times(built):
     footer = text_of(page(built).split("<footer>")[1].replace("</td>", " "))
     for words in (
@@ -278,12 +320,13 @@ def test_pages_are_self_contained_and_linked(built, name):
     assert not re.search(r"@import|url\(\s*['\"]?(?!data:|#)", html)
     assert found.no_alt == [] and len(found.ids) == len(set(found.ids))
     pages = {path.name for path in built.report.iterdir()}
-    assert pages == {"index.html", "02_vae.html", "results.json", "laps.csv"}
+    assert pages == {"index.html", "02_vae.html", "results.json", "laps.csv", "card.png"}
     for link in found.links:
         if link.startswith("#"):
             assert link[1:] in found.ids, link
         elif link.startswith("../"):
-            assert (ROOT / "report" / link).exists(), link
+            there = (built.root / link[3:], ROOT / "report" / link)
+            assert any(path.exists() for path in there), link
         elif not re.match(r"https?://", link):
             assert link in pages, link
     levels = found.headings
@@ -307,6 +350,7 @@ def test_without_any_run_the_report_says_what_is_missing(workspace):
     assert "This is the smoke profile." in text
     # Only what others published is a number then.
     assert not re.findall(r'class="num" title="(data/[^"]*)"', page(ws))
+    assert 'id="provenance"' in page(ws), "which some numbers lead to"
 
 
 def test_what_was_recorded_is_escaped(workspace):
@@ -323,11 +367,11 @@ def test_a_failed_build_leaves_the_old_report_and_old_pages_go(run):
     (run.report / "03_mdn_rnn.html").write_text("of yesterday")
     build.build(run)
     assert not (run.report / "03_mdn_rnn.html").exists()
-    before = {path.name: path.read_text("utf-8") for path in run.report.iterdir()}
+    before = {path.name: path.read_bytes() for path in run.report.iterdir()}
     (run.own / "vae.json").write_text('{"profile": "smo')
     with pytest.raises(AwmError, match="vae.json is damaged"):
         build.build(run)
-    assert {p.name: p.read_text("utf-8") for p in run.report.iterdir()} == before
+    assert {p.name: p.read_bytes() for p in run.report.iterdir()} == before
     assert not list(run.root.glob(".report-*"))
 
 
@@ -382,6 +426,23 @@ def test_the_theme_follows_the_system_and_the_button(opened):
     assert ground(light) == ground(dark)
     light.reload()
     assert ground(light) == ground(dark)
+
+
+@pytest.mark.browser
+def test_a_number_leads_by_keyboard_to_the_table_that_is_folded_away(opened):
+    shown = opened()
+    table = shown.locator("#provenance")
+    assert table.get_attribute("open") is None
+    number = shown.locator("main a.num[href='#provenance']").first
+    number.focus()
+    shown.keyboard.press("Enter")
+    assert table.get_attribute("open") is not None
+    shown.wait_for_function(
+        "document.getElementById('provenance').getBoundingClientRect().top < innerHeight"
+    )
+    table.locator("summary").click()
+    number.click()  # the address does not change
+    assert table.get_attribute("open") is not None
 
 
 @pytest.mark.browser

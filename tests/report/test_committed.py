@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from awm.study.evaluation import PERFECT, PUBLISHED
 from tests.report.verdicts import unsupported_verdicts, verdicts_of
 
 ROOT = Path(__file__).parents[2]
@@ -35,15 +36,32 @@ def test_the_readme_has_the_row_of_every_result_on_reference_frames():
     expected = []
     for found in results:
         if found["frames"] == "reference":
-            low, high = found["ci95"]
             steps = found["real_steps"] / 1e6
             expected.append(
-                f"{found['mean']:.0f} ± {found['std']:.0f} | {found['median']:.0f} | "
-                f"{low:.0f} to {high:.0f} | {steps:.{1 if steps > 1 else 2}f} million | "
-                f"{found['core_hours']:.1f} |"
+                f"{found['mean']:.0f} ± {found['std']:.0f} | {100 * found['finished']:.0f} % | "
+                f"{steps:.{1 if steps > 1 else 2}f} million"
             )
     assert expected
-    assert sorted(row.split(" | ", 1)[1] for row in rows) == sorted(expected)
+    assert sorted(" | ".join(row.split(" | ")[1:4]) for row in rows) == sorted(expected)
+
+
+def test_the_readme_quotes_the_paper_and_the_level_of_a_solution():
+    readme, paper = (ROOT / "README.md").read_text(), PUBLISHED["returns"]["full"]
+    assert f"`CarRacing-v0` | {paper['mean']} ± {paper['deviation']} |" in readme
+    assert f"counts as solved | {PERFECT} |" in readme
+
+
+def test_the_readmes_speeds_were_measured():
+    table = (ROOT / "README.md").read_text().partition("## How fast")[2].partition("## ")[0]
+    told = re.findall(r"([\d,]+) (?:steps|frames)/s", table)
+    results = [json.loads(p.read_text()) for p in (ROOT / "benchmarks/results").glob("*.json")]
+    rates = [
+        rate
+        for each in results
+        for part in each.get("tables", ())
+        for rate in part["rates"].values()
+    ]
+    assert len(told) > 8 and set(told) <= {f"{rate:,.0f}" for rate in rates}
 
 
 def test_the_reports_verdicts_stand_on_their_intervals():

@@ -128,7 +128,8 @@ def test_outputs_bring_no_scripts_and_fetch_nothing():
             "text/html": "<script src='https://x.org/a.js'></script><b onclick='a()'>7</b>"
             "<img src='https://x.org/a.png'><a href='javascript:x()'>k</a>"
             "<table onclick='b()'><tr onclick='c()'><td onclick='d()'>1</td></tr></table>"
-            "<iframe src='https://x.org'></iframe>"
+            "<iframe src='https://x.org'></iframe><style scoped>td { color: red }</style>"
+            "<div><style>td { color: red }</style></div>"
         }
     )
     assert "<strong>7</strong>" in html and "<td>1</td>" in html and harmless(html)
@@ -147,11 +148,40 @@ def test_code_is_folded_coloured_and_escaped():
         new_code_cell("\n# Compare\nx < 1"), new_code_cell("y", metadata={"tags": ["hide"]})
     )
     assert html.count('<details class="code">') == 1
-    assert "<code># Compare</code>" in html and 'class="op">&lt;' in html
+    assert "</span> Compare\n</summary>" in html and 'class="op">&lt;' in html
+
+
+@pytest.mark.parametrize(
+    "code, called",
+    [
+        ("# Two *things*\nx", "Two *things*"),
+        ("import numpy\n\nx = 1", "Imports"),
+        ('@cache\ndef f(x):\n    """Half of x."""', "<code>f</code>: Half of x"),
+        ("class A:\n    pass", "<code>A</code>"),
+        ("x = 1\ny", "<code>x = 1</code>"),
+    ],
+)
+def test_folded_code_is_called_by_what_it_does(code, called):
+    assert f"</span> {called}\n</summary>" in notebook(new_code_cell(code))
+
+
+def test_parameters_and_progress_bars_are_left_out():
+    bar = "training: 100%|████| 20/20 [01:10<00:00,  3.52s/it]\r\n7it [00:01, 5.00it/s]\n"
+    logs = [new_output("stream", name="stderr", text=text) for text in (bar, bar + "It is late.\n")]
+    html = notebook(
+        new_code_cell('profile = "quick"', metadata={"tags": ["parameters"]}),
+        new_code_cell('profile = "paper"', metadata={"tags": ["injected-parameters"]}),
+        new_code_cell("x", outputs=logs),
+    )
+    assert "profile" not in html and "%|" not in html and "it/s" not in html
+    assert html.count("<pre") == 2 and "It is late." in html
 
 
 def test_a_notebook_has_prose_streams_and_tables():
-    table = "<table class='dataframe'><thead><tr><th>a</th></tr></thead><tr><td>1</td></tr></table>"
+    table = (
+        "<table class='dataframe'><thead><tr><th>a</th></tr></thead>"
+        "<tr><td>1</td></tr><tr><td>NaN</td></tr></table>"
+    )
     html = notebook(
         new_markdown_cell("# See *V*\n\n$z$"),
         new_code_cell(
@@ -164,7 +194,23 @@ def test_a_notebook_has_prose_streams_and_tables():
     )
     assert "red &lt;b&gt;" in html and "\x1b" not in html
     assert '<div class="table"' in html and "<th>a</th>" in html and "plain" not in html
+    assert "<td>–</td>" in html, "no value"
     assert "<math" in html
+
+
+def test_the_repository_is_what_pyproject_names(tmp_path, monkeypatch):
+    monkeypatch.setattr(page.store, "CHECKOUT", tmp_path)
+    page.site.cache_clear()
+    assert page.site() == page.Site("", ""), "installed without its checkout"
+    for urls, expected in (
+        ("", page.Site("", "")),
+        ("[project.urls]\nRepository = 'https://x.org/a/'", page.Site("https://x.org/a", "")),
+        ("[project.urls]\nHomepage = 'https://a.org'", page.Site("", "https://a.org")),
+    ):
+        (tmp_path / "pyproject.toml").write_text(f"[project]\nname = 'a'\n{urls}")
+        page.site.cache_clear()
+        assert page.site() == expected
+    page.site.cache_clear()
 
 
 def test_what_is_no_notebook_is_refused():

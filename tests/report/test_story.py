@@ -9,6 +9,7 @@ from PIL import Image
 
 from awm import store
 from awm.errors import AwmError
+from awm.report import page
 from awm.report.records import Value, duration, maker, record
 from awm.report.story import Story
 from awm.store import Workspace
@@ -51,8 +52,48 @@ def told(ws, text: str, executed=None, **values) -> str:
 def test_a_number_tells_its_origin(ws, expression, shown, place):
     html = told(ws, f"It is {{{{ {expression} }}}}.")
     assert html == (
-        f'<p>It is <span class="num" title="data/smoke/vae.json: {place}">{shown}</span>.</p>\n'
+        '<p>It is <a href="../data/smoke/vae.json" class="num" '
+        f'title="data/smoke/vae.json: {place}">{shown}</a>.</p>\n'
     )
+
+
+@pytest.mark.parametrize(
+    "origin, to",
+    [
+        ("data/pretrained/paper/vae.json: test.nll", "../data/pretrained/paper/vae.json"),
+        ("data/mine/agents/V_dream-tau0.5.jsonl, last", "../data/mine/agents/V_dream-tau0.5.jsonl"),
+        ("Welch's interval over 5 searches: data/smoke/a.json, data/smoke/b.json", "#provenance"),
+        ("logs of the dreams", "#provenance"),
+        (HOSTILE, "#provenance"),
+        ("ha2018, table 1", "#ref-ha2018"),
+    ],
+)
+def test_a_number_leads_to_its_origin(ws, origin, to):
+    html = told(ws, "It is {{ v }}.", v=Value(5, origin))
+    assert f'<a href="{to}" class="num" title="' in html
+
+
+def test_a_number_makes_no_link_within_a_link(ws):
+    text = "# A\n\n## Of {{ v }}\n\n[x {{ v }} y](#a)"
+    body = Story(ws, {}).render(text, v=Value(5, "x.json: y"))
+    assert '<a href="#a">x <span class="num" title="x.json: y">5</span> y</a>' in body.html
+    html = page.page(ws, "index", body, [], [])
+    assert '<a href="#of-5">Of 5</a>' in html
+
+
+@pytest.mark.parametrize("address", ["", "https://example.org/awm"])
+def test_links_to_files_are_absolute_where_there_is_a_repository(ws, monkeypatch, address):
+    monkeypatch.setattr(page, "site", lambda: page.Site(address))
+    text = (
+        "[a]({{ link('data/pretrained/a b.json') }}) [b]({{ link('report/laps.csv') }}) {{ v }}\n\n"
+        "At <{{ site.repository }}>."
+    )
+    html = told(ws, text, v=Value(5, "data/smoke/vae.json: y"))
+    start = f"{address}/blob/HEAD/" if address else "../"
+    assert f'href="{start}data/pretrained/a%20b.json"' in html and 'href="laps.csv"' in html
+    # Results of one's own are in no repository.
+    assert f'href="{"#provenance" if address else "../data/smoke/vae.json"}"' in html
+    assert ("At <a" in html) == bool(address)
 
 
 def test_the_committed_record_stands_in(ws):
@@ -149,9 +190,9 @@ def test_a_row_without_its_value_is_left_out(ws):
             ["three", Value(None, "r.json: z") or "–"],
         ],
     )
-    assert "<th>a|b</th>" in html and ">2.5</span></td>" in html and "<td>–</td>" in html
+    assert "<th>a|b</th>" in html and ">2.5</a></td>" in html and "<td>–</td>" in html
     assert "two" not in html and html.count("<tr>") == 3 and "<code>r.json</code>" in html
-    assert "Table\u00a01" in html and "<strong>Table 1.</strong> Of <em>all</em> <span" in html
+    assert "Table\u00a01" in html and "<strong>Table 1.</strong> Of <em>all</em> <a" in html
 
 
 def test_nothing_that_was_recorded_becomes_markup(ws):

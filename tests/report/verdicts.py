@@ -5,7 +5,9 @@ import re
 
 def verdicts_of(page: str) -> list[tuple[str, str]]:
     """The report's verdicts: what each stands on, and the phrase."""
-    found = re.findall(r'<span class="num verdict" title="([^"]*)">(.*?)</span>', page, re.S)
+    found = re.findall(
+        r'<(?:a|span) [^>]*class="num verdict" title="([^"]*)">(.*?)</(?:a|span)>', page, re.S
+    )
     return [(title, phrase) for title, phrase in found if title]
 
 

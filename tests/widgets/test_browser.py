@@ -219,4 +219,12 @@ def test_the_inspector_answers_in_voila(browser, voila, tmp_path):
     screenshot(page, "evolution")
     page.get_by_role("button", name="quick", exact=True).click()
     expect(panel.get_by_role("note")).to_contain_text("awm evolve plain_track --profile quick")
+
+    # It looks as the pages do: by the system's choice or the button's, and on a phone.
+    ground = "getComputedStyle(document.body).backgroundColor"
+    light = page.evaluate(ground)
+    page.locator("#toggle-theme").click()
+    assert page.evaluate(ground) != light
+    page.set_viewport_size({"width": 390, "height": 800})
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
     page.close()

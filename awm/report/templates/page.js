@@ -1,27 +1,6 @@
 "use strict";
 (() => {
-  const root = document.documentElement;
-  const themeButton = document.getElementById("toggle-theme");
   const codeButton = document.getElementById("toggle-code");
-
-  // Storage is refused to pages from disk in some browsers; the toggle then forgets.
-  const remember = (value) => { try { localStorage.setItem("awm-theme", value); } catch (_) {} };
-  const remembered = () => { try { return localStorage.getItem("awm-theme"); } catch (_) { return null; } };
-
-  const system = matchMedia("(prefers-color-scheme: dark)");
-  const isDark = () => (root.dataset.theme ? root.dataset.theme === "dark" : system.matches);
-  const label = () => { themeButton.textContent = isDark() ? "Light" : "Dark"; };
-  const stored = remembered();
-  if (stored === "light" || stored === "dark") root.dataset.theme = stored;
-  themeButton.addEventListener("click", () => {
-    root.dataset.theme = isDark() ? "light" : "dark";
-    remember(root.dataset.theme);
-    label();
-  });
-  system.addEventListener("change", label);
-  themeButton.hidden = false;
-  label();
-
   const cells = [...document.querySelectorAll("details.code")];
   const anyOpen = () => cells.some((cell) => cell.open);
   const state = () => {
@@ -54,6 +33,21 @@
   contents.addEventListener("click", (event) => {
     if (narrow.matches && event.target.closest("a")) contents.open = false;
   });
+
+  // What is folded away opens when a link leads to it or into it.
+  const unfold = (hash) => {
+    const details = document.getElementById(decodeURIComponent(hash.slice(1)))?.closest("details");
+    if (details && !details.open) details.open = true;
+  };
+  document.addEventListener("click", (event) => {
+    const link = event.target.closest("a[href^='#']");
+    if (link) unfold(link.hash);
+  });
+  addEventListener("hashchange", () => unfold(location.hash));
+  if (location.hash) {
+    unfold(location.hash);
+    document.getElementById(decodeURIComponent(location.hash.slice(1)))?.scrollIntoView({ behavior: "instant" });
+  }
 
   // Mark the section that is being read.
   const links = new Map(

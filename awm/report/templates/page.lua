@@ -59,10 +59,33 @@ local function folded(content, class, title)
 end
 
 local function folded_code(code, title)
-  return folded(code, "code", {pandoc.Span("Code", {class = "label"}), pandoc.Space(), title})
+  local label = pandoc.Inlines {pandoc.Span("Code", {class = "label"}), pandoc.Space()}
+  return folded(code, "code", label .. title)
 end
 
-local function first_line(code) return pandoc.Code(code.text:match("%S[^\n]*") or "") end
+-- What a cell is called: its first comment, or what it defines and that one's docstring.
+local function title(code)
+  local text = code.text:gsub("^%s+", "")
+  local comment = text:match("^#%s*([^\n]*)")
+  if text:match("^import ") or text:match("^from ") then comment = "Imports" end
+  if comment then return pandoc.Inlines {pandoc.Str(comment)} end
+  local defined = text:gsub("^@[^\n]*\n", "")
+  local name = defined:match("^def ([%w_]+)") or defined:match("^class ([%w_]+)")
+  if not name then return pandoc.Inlines {pandoc.Code(text:match("[^\n]*"))} end
+  local words = defined:match('^[^\n]*:%s*"""([^\n"]*)')
+  local said = words and pandoc.Str(": " .. words:gsub("%.$", "")) or pandoc.Str("")
+  return pandoc.Inlines {pandoc.Code(name), said}
+end
+
+-- A log without its progress bars.
+local function without_bars(div)
+  local log, kept = div.content[1], {}
+  for line in log.text:gmatch("[^\r\n]+") do
+    if not line:match("%d%%|") and not line:match("%d+it %[") then table.insert(kept, line) end
+  end
+  log.text = table.concat(kept, "\n")
+  return #kept > 0 and div or {}
+end
 
 -- What is left of an element's attributes. Values of the story are Markdown, outputs of cells are
 -- HTML, and neither may bring an event handler or a style.
@@ -75,13 +98,28 @@ local function bare(element)
   return element
 end
 
+-- A number of the story links to its origin, unless it stands in a link already.
+local function to_origin(span)
+  if not span.classes:includes("num") or not span.attributes.href then return end
+  local attributes = {class = table.concat(span.classes, " "), title = span.attributes.title}
+  return pandoc.Link(span.content, span.attributes.href, "", attributes)
+end
+
+-- How pandas writes that there is no value.
+local missing = {NaN = true, None = true, ["<NA>"] = true, nan = true, NaT = true}
+
 local function bare_table(t)
   local parts = pandoc.List {t.head.rows, t.foot.rows}
   for _, body in ipairs(t.bodies) do parts:extend {body.head, body.body} end
   for _, rows in ipairs(parts) do
     for _, row in ipairs(rows) do
       bare(row)
-      for _, cell in ipairs(row.cells) do bare(cell) end
+      for _, cell in ipairs(row.cells) do
+        bare(cell)
+        if missing[pandoc.utils.stringify(cell.contents)] then
+          cell.contents = {pandoc.Plain {pandoc.Str("–")}}
+        end
+      end
     end
   end
   for _, row in ipairs(t.head.rows) do  -- pandas leaves the index without a name
@@ -96,6 +134,7 @@ end
 
 -- Of an output that can be shown in several ways, the best that needs no kernel, as a widget does.
 local function best(div)
+  if div.classes:includes("stderr") then return without_bars(div) end
   if not div.classes:includes("display_data") and not div.classes:includes("execute_result") then
     return
   end
@@ -113,7 +152,9 @@ end
 local function understood(raw)
   -- The reader would fetch what a frame names; the empty list of files keeps it from all others.
   local text = raw.text:gsub("</?[iI][fF][rR][aA][mM][eE][^>]*>", "")
-  return pandoc.read(text, raw.format, nil, {}).blocks
+  return pandoc.read(text, raw.format, nil, {}).blocks:walk {
+    RawBlock = function() return {} end, RawInline = function() return {} end,
+  }
 end
 
 local function embedded(image)
@@ -133,14 +174,17 @@ local function embedded(image)
   return image
 end
 
+-- The parameters that a notebook begins with are replaced in a run, which the page names itself.
+local function hidden(tags) return tags:match('"hide"') or tags:match('parameters"') end
+
 local function cell(div)
   if not div.classes:includes("code") then return div.content end
   local shown = pandoc.Blocks {}
   for position, block in ipairs(div.content) do
     if position > 1 then
       shown:insert(block)
-    elseif block.text:match("%S") and not (div.attributes.tags or ""):match('"hide"') then
-      shown:extend(folded_code(block, first_line(block)))
+    elseif block.text:match("%S") and not hidden(div.attributes.tags or "") then
+      shown:extend(folded_code(block, title(block)))
     end
   end
   return pandoc.Div(shown, {class = "cell"})
@@ -149,6 +193,7 @@ end
 return {
   {Div = best},
   {RawBlock = understood, RawInline = function() return {} end},
+  {traverse = "topdown", Span = to_origin, Link = function(link) return link, false end},
   {
     CodeBlock = function(code)
       code.text = code.text:gsub("\27%[[%d;]*%a", "")  -- a terminal's colours
@@ -187,7 +232,7 @@ return {
           div.attributes.title = nil
           return folded(div, "more", {pandoc.Str(title)})
         end
-        return folded_code(div, pandoc.Str("from " .. div.attributes.from))
+        return folded_code(div, pandoc.Inlines {pandoc.Str("from " .. div.attributes.from)})
       end
       return div
     end,
