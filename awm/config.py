@@ -338,11 +338,16 @@ PRESETS = {
                 kinds=("V", "plain"), searched_on=(0,), refined=("plain",), lanes=4,
             ),
             Dreaming(
-                Search(2, 4, 1, 0.1, 20, validation_every=1, validation_tracks=2, temperature=1.0),
+                Search(
+                    2, 4, 1, 0.1, 20, validation_every=1, validation_tracks=2, temperature=1.0,
+                    idle_at_mean=True, moments=True,
+                ),
                 kinds=("plain",), seeds=1, temperatures=(0.5,),
-                rounds=1, round_rollouts=3, round_updates=4, on_track=(0, 1),
+                rounds=1, round_rollouts=3, round_updates=4, on_track=(0, 1), chains=2,
             ),
-            Test(episodes=2, reference_episodes=2, recheck_episodes=2, dreams=4),
+            Test(
+                episodes=2, reference_episodes=2, recheck_episodes=2, dreams=4, altered_episodes=2,
+            ),
         ),
         Profile(
             "quick",

@@ -20,7 +20,7 @@ from awm.study import results
 #: What the table of provenance lists, in its order.
 _RECORDS = (
     "rollouts*.json", "vae.json", "mdn_rnn/*.json", "feature_map.json", "agents/*.json",
-    "evaluations/*.json", "study/*.json",
+    "evaluations/*.json", "evaluations/altered/*.json", "study/*.json",
 )  # fmt: skip
 
 
@@ -109,6 +109,9 @@ def label(name: str) -> str:
             case "evaluations":
                 who, _, frames = stem.rpartition(".")
                 return f"Evaluation: {Agent.parse(who).label}, {frames} frames"
+            case "evaluations/altered":
+                who, _, how = stem.rpartition(".")
+                return f"Evaluation: {Agent.parse(who).label}, altered: {how.partition('-')[0]}"
             case "notebooks":
                 return f"Notebook {words}"
     except AwmError:  # whatever else lies there is called by its name
