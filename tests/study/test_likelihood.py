@@ -131,6 +131,7 @@ def test_ends_are_counted_over_all_trainings(smoke_copy):
     }  # fmt: skip
     assert found["kinds"]["wide"]["recall"] is None, "no test episode of smoke ends"
     # Manifests of before ends were counted do not tell.
+    (ws.own / "study/ends.json").unlink()
     ws.save(stage, tensors, test={"nll": 1.0})
     assert "plain" not in likelihood.ends(ws)["kinds"]
 

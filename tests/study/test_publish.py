@@ -3,6 +3,7 @@
 import re
 import shutil
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -56,10 +57,8 @@ def test_what_has_changed_is_copied_again(smoke_copy):
         alteration = name.split("-")[0]
         stage = stages.evaluation(smoke_copy.profile, Agent(), "fast", int(name[5]), 0, alteration)
         laps = {"returns": [1.0, 2.0], "seeds": [config.TEST_SEEDS, config.TEST_SEEDS + 1]}
-        facts = {"agent": "plain_track", "frames": "fast", "episodes": int(name[5])}
-        write(
-            smoke_copy, stage.name, smoke_copy.describe(stage, alteration="bars", **facts, **laps)
-        )
+        facts = laps | {"agent": "plain_track", "frames": "fast", "episodes": int(name[5])}
+        write(smoke_copy, stage.name, smoke_copy.describe(stage, alteration=alteration, **facts))
     assert publish(smoke_copy) == [
         smoke_copy.committed / "evaluations/altered/plain_track.bars-2-from-0.json"
     ], "what the profile asks for"
@@ -135,7 +134,7 @@ def test_the_card_says_what_to_expect_and_its_code_drives(smoke_copy, threads, m
     assert "Of the 6 episodes" in text and "{" not in text.replace("{lap.", "").replace("{len(", "")
     (code,) = re.findall(r"```python\n(.*?)```", text, re.S)
     assert len(code.strip().split("\n\n")[1].splitlines()) == 3
-    monkeypatch.setattr(lanes.record, "__defaults__", (12, 0))
+    monkeypatch.setattr(lanes, "record", partial(lanes.record, steps=12))
     exec(code, {})
     assert re.fullmatch(r"return -?\d+ in 12 steps\n", capsys.readouterr().out)
 
