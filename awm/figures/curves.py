@@ -213,9 +213,9 @@ def dream_rounds(chains, steps=None):
     middle = [np.median(runs, axis=0) for runs in curves]
     fig = _dream_and_track("real steps recorded, thousands", *curves, steps, middle)
     for entry, place in zip(chains[0], middle[1].T, strict=True):
-        note(_two(fig)[1], f"round {entry['round']}", place, (0, -15), ha="center")
+        note(_two(fig)[1], f"round {entry['round']}", place, (6, -14), ha="left")
     for axes in fig.axes:
-        axes.margins(x=0.08, y=0.12)
+        axes.margins(x=0.14, y=0.12)
     return fig
 
 

@@ -30,6 +30,7 @@ _KINDS = (
     "evaluations/*.json",
     "evaluations/altered/*.json",
     "study/*.json",
+    "study/dream_error/*.json",
 )
 
 
