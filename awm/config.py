@@ -145,6 +145,8 @@ class Test:
     recheck_episodes: int = 0  #: how many of these a report drives again to check its claims
     dreams: int = 128  #: dreams of each agent, to see whether dreamt returns tell real ones
     first: int = field(default=0, metadata=_LATER)  #: first track of the test range
+    #: Test tracks of an agent that the report claims, in each of the worlds that look otherwise.
+    altered_episodes: int = field(default=0, metadata=_LATER)
     #: Fast test tracks of an agent that the report claims; 0: as many as of the others.
     headline_episodes: int = field(default=0, metadata=_LATER)
 
@@ -162,6 +164,10 @@ class Profile:
     dream: Dreaming
     test: Test
     seed: int = 0  #: of weights, data order and evolution
+
+    def __post_init__(self):
+        for memory in self.chains:
+            self.tracks_of(replace(memory, round=self.dream.rounds))
 
     def but(self, name: str, **changes) -> "Profile":
         """This profile under a name of its own, with some values changed.
@@ -210,10 +216,32 @@ class Profile:
         """The Ms whose rounds of iterative training the study goes through, before their rounds."""
         return [Memory(k, seed) for k in self.dream.kinds for seed in range(self.dream.chains or 1)]
 
+    def tracks_of(self, memory: Memory) -> int:
+        """Where the tracks that are recorded for a memory begin, among those of data.
+
+        Every round of every chain has tracks of its own, none of them the drivers'.
+
+        Raises:
+            AwmError: if they would be another stage's.
+        """
+        number = memory.round + self.dream.rounds * memory.seed
+        if (number + 1) * TRACKS_A_ROUND > SEED_RANGE:
+            raise AwmError(
+                f"There are tracks for {_ROUNDS} rounds, those of all chains together, and round "
+                f"{memory.round} of {replace(memory, round=0)} would be number {number}. Take "
+                "fewer rounds, fewer chains or a smaller seed."
+            )
+        return number * TRACKS_A_ROUND
+
     def dreamers(self, memory: Memory) -> list[Agent]:
         """The agents that a round's M evolves in its dream, all of which record the next round."""
         seeds = range(self.dream.seeds) if self.dream.chains else [memory.seed]
         return [Agent(memory, "dream", seed) for seed in seeds]
+
+    def dreams(self, number: int) -> list[Agent]:
+        """The agents of all searches in the dreams of a round, of every chain and seed."""
+        each, seeds = self.chains, range(self.dream.seeds)
+        return [Agent(replace(m, round=number), "dream", seed) for m in each for seed in seeds]
 
     @property
     def memories(self) -> list[Memory]:
@@ -277,6 +305,18 @@ def profile_from(values: dict) -> Profile:
     return _typed(values, Profile, "the profile")
 
 
+# Track seeds. Every stage draws from a range of its own, so that no controller is ever
+# tested on a track that was trained on or selected on.
+SEED_RANGE = 10_000_000
+DATA_SEEDS = 0 * SEED_RANGE
+EVOLUTION_SEEDS = 1 * SEED_RANGE
+VALIDATION_SEEDS = 2 * SEED_RANGE
+TEST_SEEDS = 3 * SEED_RANGE
+
+#: Of those of data, so many are a round's; the drivers' come first.
+TRACKS_A_ROUND = 1_000_000
+_ROUNDS = SEED_RANGE // TRACKS_A_ROUND - 1
+
 PRESETS = {
     profile.name: profile
     for profile in (
@@ -298,11 +338,16 @@ PRESETS = {
                 kinds=("V", "plain"), searched_on=(0,), refined=("plain",), lanes=4,
             ),
             Dreaming(
-                Search(2, 4, 1, 0.1, 20, validation_every=1, validation_tracks=2, temperature=1.0),
+                Search(
+                    2, 4, 1, 0.1, 20, validation_every=1, validation_tracks=2, temperature=1.0,
+                    idle_at_mean=True, moments=True,
+                ),
                 kinds=("plain",), seeds=1, temperatures=(0.5,),
-                rounds=1, round_rollouts=3, round_updates=4, on_track=(0, 1),
+                rounds=1, round_rollouts=3, round_updates=4, on_track=(0, 1), chains=2,
             ),
-            Test(episodes=2, reference_episodes=2, recheck_episodes=2, dreams=4),
+            Test(
+                episodes=2, reference_episodes=2, recheck_episodes=2, dreams=4, altered_episodes=2,
+            ),
         ),
         Profile(
             "quick",
@@ -386,19 +431,11 @@ PRESETS = {
             ),
             Test(
                 episodes=100, headline_episodes=1000, reference_episodes=300, recheck_episodes=20,
-                first=1_000_000,
+                first=1_000_000, altered_episodes=100,
             ),
         ),
     )
 }  # fmt: skip
-
-# Track seeds. Every stage draws from a range of its own, so that no controller is ever
-# tested on a track that was trained on or selected on.
-SEED_RANGE = 10_000_000
-DATA_SEEDS = 0 * SEED_RANGE
-EVOLUTION_SEEDS = 1 * SEED_RANGE
-VALIDATION_SEEDS = 2 * SEED_RANGE
-TEST_SEEDS = 3 * SEED_RANGE
 
 
 def track_seeds(first: int, count: int, offset: int = 0) -> list[int]:

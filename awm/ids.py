@@ -182,6 +182,7 @@ class Agent:
         if first.found == "dream":
             heat = "" if first.temperature is None else f", τ = {first.temperature:g}"
             parts.append(f"evolved in the dream{heat}")
+            parts += [f"training {self.memory.seed}"] * bool(self.memory.seed)
         if self.memory.round:
             parts.append(f"round {self.memory.round}")
         parts += [{"track": "then on the track", "refined": "refined"}[a.found] for a in later]

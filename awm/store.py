@@ -205,6 +205,18 @@ class Workspace:
             note(f"{path} was made {differs}; it is not used.")
         return None
 
+    def told(self, stage: Stage) -> dict | None:
+        """As `manifest`, but also of a result of which the manifest alone is committed.
+
+        Weights of further trainings are not: what is recorded of them is all that the study needs.
+        """
+        if (found := self.manifest(stage)) is not None or self.retraining:
+            return found
+        path = (self.committed / stage.name).with_suffix(".json")
+        alone = path.exists() and not (self.committed / stage.name).exists()
+        found = read_json(path) if alone else None
+        return found if found and not self.differences(found, stage) else None
+
     def differences(self, found: dict, stage: Stage) -> str:
         """What a result was made with that is not what the stage asks for; empty if it fits."""
         before, now = found.get("settings", {}), _plain(stage.settings)
@@ -334,7 +346,7 @@ class Workspace:
         """A manifest: what the stage is a function of, who made it when, and the `facts`."""
         inputs = {}
         for name, source in stage.inputs.items():
-            content = (self.manifest(source) or {}).get("content")
+            content = (self.told(source) or {}).get("content")
             inputs[name] = {"key": source.key, "content": content}
         return {
             "key": stage.key,

@@ -23,7 +23,7 @@ from awm.evolution.optimizer import Optimizer
 from awm.ids import Agent
 from awm.models.controller import Controller, Inputs
 from awm.store import Workspace
-from awm.worlds.crew import Crew, Dream, Track, crew
+from awm.worlds.crew import Crew, Dream, Track, crew, dream_of
 from awm.worlds.lanes import Job
 
 
@@ -328,8 +328,6 @@ class _Run:
         return entry
 
     def _place(self) -> Track | Dream:
-        search = self.search
-        if search.temperature is None:
+        if self.search.temperature is None:
             return Track.of(self.ws, self.agent.memory)
-        how = {name: getattr(search, name) for name in ("temperature", "idle_at_mean", "moments")}
-        return Dream.of(self.ws, self.agent.memory, **how)
+        return dream_of(self.ws, self.agent.memory, self.search)

@@ -31,6 +31,7 @@ from awm.figures.pictures import laps as laps
 from awm.figures.pictures import latent_traversal as latent_traversal
 from awm.figures.pictures import reconstruction_pairs as reconstruction_pairs
 from awm.figures.pictures import squared_error as squared_error
+from awm.figures.plots import altered_worlds as altered_worlds
 from awm.figures.plots import data_coverage as data_coverage
 from awm.figures.plots import equal_terms as equal_terms
 from awm.figures.plots import kl_per_dimension as kl_per_dimension

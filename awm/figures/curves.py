@@ -178,24 +178,26 @@ def controller_training(logs, x="steps", solved=SOLVED):
 
 
 @drawing
-def dream_and_reality(logs):
+def dream_and_reality(logs, steps=None):
     """Evolution in a dream: what a generation's mean earns in the dream, and on the real track.
 
-    `logs` are those of searches in a dream, one for each seed.
+    `logs` are those of searches in a dream, one for each seed; `steps` is how long a dream lasts
+    where that is shorter than a lap, so that the two are not to be compared: then each has a panel.
     """
     runs = [_driven(log) for log in logs]
     if not runs or not all(runs):
         raise AwmError("There is no evolution in a dream to show. Run notebook 06.")
     keys = ("validation", "real")
     curves = ([_points(run, "generation", key) for run in runs] for key in keys)
-    return _dream_and_track("generation", *curves)
+    return _dream_and_track("generation", *curves, steps)
 
 
 @drawing
-def dream_temperatures(logs):
+def dream_temperatures(logs, steps=None):
     """Dreamt and real return of the chosen controllers against the dream's temperature.
 
-    `logs` is {temperature: [the log of each seed]}. A dot each; lines join the medians.
+    `logs` is {temperature: [the log of each seed]}, `steps` as in `dream_and_reality`. A dot each;
+    lines join the medians.
     """
     if not logs:
         raise AwmError("There is no evolution in a dream to show. Run notebook 06.")
@@ -208,25 +210,31 @@ def dream_temperatures(logs):
         for key in ("validation", "real")
     ]
     medians = [(list(best), [np.median(y[x == t]) for t in best]) for x, y in dots]
-    fig = _dream_and_track("temperature of the dream", *([curve] for curve in medians))
-    for curve, color, where in zip(dots, (VIOLET, INK), ("dream", "real track"), strict=True):
-        fig.axes[0].plot(*curve, "o", color=color, markersize=4, gid=f"one search, {where}")
+    fig = _dream_and_track("temperature of the dream", *([curve] for curve in medians), steps)
+    names = ("one search, dream", "one search, real track")
+    for axes, curve, color, name in zip(_two(fig), dots, (VIOLET, INK), names, strict=True):
+        axes.plot(*curve, "o", color=color, markersize=4, gid=name)
     return fig
 
 
 @drawing
-def dream_rounds(rounds):
+def dream_rounds(chains, steps=None):
     """Iterative training: dreamt and real return against the real steps that were recorded.
 
-    `rounds` is a list of {"round", "real_steps", "dreamt", "real"}.
+    `chains` are lists of {"round", "real_steps", "dreamt", "real"}, all with the same rounds: each
+    thin, and thick the median of steps and returns round by round. `steps` is as in
+    `dream_and_reality`.
     """
-    curves = [_points(rounds, "real_steps", key) / [[1000], [1]] for key in ("dreamt", "real")]
-    fig = _dream_and_track("thousand recorded environment steps", *([curve] for curve in curves))
-    levels = np.pad(curves[1][1], 1, "edge")
-    peaks = levels[1:-1] > (levels[:-2] + levels[2:]) / 2  # where the line leaves room above
-    for entry, place, peak in zip(rounds, curves[1].T, peaks, strict=True):
-        note(fig.axes[0], f"round {entry['round']}", place, (0, 5 if peak else -15), ha="center")
-    fig.axes[0].margins(x=0.08, y=0.12)
+    curves = [
+        [_points(chain, "real_steps", key) / [[1000], [1]] for chain in chains]
+        for key in ("dreamt", "real")
+    ]
+    middle = [np.median(runs, axis=0) for runs in curves]
+    fig = _dream_and_track("thousand recorded environment steps", *curves, steps, middle)
+    for entry, place in zip(chains[0], middle[1].T, strict=True):
+        note(_two(fig)[1], f"round {entry['round']}", place, (6, -14), ha="left")
+    for axes in fig.axes:
+        axes.margins(x=0.14, y=0.12)
     return fig
 
 
@@ -289,12 +297,27 @@ def routes(found, solved=SOLVED):
     return fig
 
 
-def _dream_and_track(xlabel: str, dreamt, real):
-    """Returns in the dream and on the real track, each the curves of one or several seeds."""
-    fig, [[axes]] = panels(1, 1, 3.2)
-    _runs(axes, dreamt, VIOLET, "in the dream", marked=True, line="--")
-    _runs(axes, real, INK, "on the real track", marked=True)
-    return _finish(fig, 2, xlabel=xlabel, ylabel="return per episode")
+def _dream_and_track(xlabel: str, dreamt, real, steps=None, middle=(None, None)):
+    """Returns in the dream and on the real track, each the curves of one or several runs.
+
+    With `steps`, which a dream lasts, each in a panel of its own. `middle` are the thick curves, by
+    default the medians.
+    """
+    fig, _ = panels(1, 2 if steps else 1, 3.2)
+    one, other = _two(fig)
+    thick = [None if curve is None else [curve] for curve in middle]
+    _runs(one, dreamt, VIOLET, "in the dream", marked=True, line="--", median=thick[0])
+    _runs(other, real, INK, "on the real track", marked=True, median=thick[1])
+    _finish(fig, 0 if steps else 2, xlabel=xlabel, ylabel="return per episode")
+    if steps:
+        one.set(title="In the dream", ylabel=f"return per dream of {steps} steps")
+        other.set(title="On the real track")
+    return fig
+
+
+def _two(fig):
+    """The axes of the dream and those of the track, which may be the same."""
+    return fig.axes[0], fig.axes[-1]
 
 
 def _driven(log) -> list[dict]:

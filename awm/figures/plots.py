@@ -299,6 +299,39 @@ def returns_comparison(evaluations, published=None, solved=SOLVED):
     return fig
 
 
+@drawing
+def altered_worlds(frames, returns):
+    """What agents earn where the world looks otherwise, below what they see there.
+
+    `frames` is {world: uint8 [64, 64, 3]}, a column each; `returns` is {Agent: {world: its laps}},
+    a strip of dots each, with the mean.
+    """
+    ratios = {"gridspec_kw": {"height_ratios": (1, 1.35)}}
+    fig, (above, below) = panels(2, len(frames), 4.2, sharey="row", **ratios)
+    for column, (world, frame) in enumerate(frames.items()):
+        above[column].imshow(frame)
+        above[column].set_title(world, loc="center")
+        bare(above[column])
+        axes = below[column]
+        for n, (agent, laps) in enumerate(returns.items()):
+            earned, color = np.asarray(laps[world], float), model_color(agent)
+            jitter = np.random.default_rng(n).uniform(-0.2, 0.2, len(earned))
+            axes.scatter(n + jitter, earned, s=9, color=tint(color, 0.6), linewidth=0, alpha=0.75)
+            mean = earned.mean()
+            axes.plot([n - 0.32, n + 0.32], [mean, mean], color=INK, linewidth=1.6, zorder=5)
+            label = agent.label if column == 0 else None
+            axes.plot([], [], "o", color=color, markersize=4, label=label)
+        names = [f"{np.mean(laps[world]):.0f}" for laps in returns.values()]
+        axes.set_xticks(range(len(names)), names)
+        axes.set_xlim(-0.6, len(names) - 0.4)
+        axes.grid(False, axis="x")
+    below[0].set_ylabel("return per episode")
+    fig.supxlabel("mean return", fontsize=8.5)
+    handles = below[0].get_legend_handles_labels()
+    fig.legend(*handles, loc="outside upper left", ncols=2)
+    return fig
+
+
 def _dots(axes, values, row, color, name) -> None:
     """A dot for every value, in a row."""
     style = {"color": color, "markeredgecolor": PAPER, "zorder": 5}

@@ -170,7 +170,7 @@ _MAKERS = (
     ("02_vae", "vae"),
     ("03_mdn_rnn", "mdn_rnn/(plain|untrained|wide)|mdn_rnn_|study/baselines"),
     ("04_attention", "mdn_rnn/|attn_|attention_|likelihood_|probes|study/attention"),
-    ("06_dreaming", "(study/)?feature_map|.*dream|routes|study/(re|ro|tr)"),
+    ("06_dreaming", "(study/)?feature_map|.*dream|routes|study/(en|re|ro|tr)"),
     ("05_controller_evolution", "agents/|CarRacing|controller_"),
     ("07_results", ""),
 )

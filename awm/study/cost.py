@@ -12,6 +12,7 @@ from awm.config import Profile
 from awm.evolution.search import log_of
 from awm.ids import PLAIN, Agent, Memory
 from awm.store import Stage, Workspace, read_json
+from awm.study.rounds import recorded, waking
 
 
 def cost(ws: Workspace, agent: Agent) -> dict:
@@ -57,23 +58,22 @@ def progress(ws: Workspace, agent: Agent) -> list[dict]:
 
 
 def routes(ws: Workspace, kind: str = "plain") -> dict[str, list[list[dict]]]:
-    """The ways to a driver, each with the `progress` of its seeds: on the track from zero, in
-    dreams alone (a point is a round of iterative training), and on the track from a dream.
+    """The ways to a driver, each with the `progress` of its runs: on the track from zero, in dreams
+    alone (a run is a chain, a point a round of iterative training), and on the track from a dream.
     """
     dream = ws.profile.dream
-    # The seeds that dreamt, too: the same tracks, and the same M.
-    zero = [ws.profile.agent(kind, seed) for seed in range(dream.seeds)]
+    # As many as dreamt, with the same seeds or the same Ms: those of the chains.
+    zero = [ws.profile.agent(kind, seed) for seed in range(dream.chains or dream.seeds)]
     found = {"on the track from zero": [progress(ws, agent) for agent in zero]}
-    path = ws.find(f"study/rounds-{Memory(kind)}.json")
-    if path:
-        rounds = read_json(path)["rounds"]
+    chains = [recorded(ws, memory) for memory in ws.profile.chains if memory.kind == kind]
+    if any(chains):
         found["in dreams alone, round by round"] = [
-            [cost(ws, Agent.parse(each["agent"])) | {"real": each["real"]} for each in rounds]
+            [cost(ws, Agent.parse(each["agent"])) | {"real": each["real"]} for each in chain]
+            for chain in chains
         ]
     for n in dream.on_track:
-        agents = [Agent(Memory(kind, 0, n), "dream", seed) for seed in range(dream.seeds)]
         found[f"on the track from the dream of round {n}"] = [
-            progress(ws, agent.on_track()) for agent in agents
+            progress(ws, agent) for agent in waking(ws, n) if agent.memory.kind == kind
         ]
     return found
 

@@ -30,29 +30,55 @@ def dream_error(ws: Workspace, kinds: Sequence[str] = (), steps: int = 100) -> d
         kinds: the Ms, by default all that the profile compares.
         steps: the horizon; less if the profile's episodes are too short for it.
 
+    The errors of each training have a record of their own (`training_errors`): not all weights have
+    to be there at once.
+
     Returns:
         The record, with `less` beside what `error_by_horizon` finds: how each M's errors after 50
         steps differ from those of the `control`, the M of equal size without attention if the
         profile trains it, or else plain M.
     """
-    kinds = tuple(kinds) or ws.profile.predictors
-    warm_up = min(60, ws.profile.data.steps // 4)
-    how = {"horizon": min(steps, ws.profile.data.steps - warm_up - 1), "warm_up": warm_up}
-    how |= {"begun": 4, "temperature": 0.1}
+    kinds, how = tuple(kinds) or ws.profile.predictors, _how(ws, steps)
     memories = {k: [Memory(k, seed) for seed in range(ws.profile.mdn_rnn.seeds)] for k in kinds}
     inputs = {str(m): stages.mdn_rnn(ws.profile, m) for each in memories.values() for m in each}
-    needs_map = any(Memory(kind).needs_map for kind in kinds)
-    if needs_map:
+    if any(Memory(kind).needs_map for kind in kinds):
         inputs["feature_map"] = stages.feature_map(ws.profile)
 
     def compute() -> dict:
-        ms = {kind: [mdn_rnn.load(ws, m) for m in each] for kind, each in memories.items()}
-        head = feature_map.load(ws) if needs_map else None
-        found = error_by_horizon(vae.load(ws), ms, mdn_rnn.sequences(ws), head=head, **how)
-        control = control_of(ms)
+        each = {k: [training_errors(ws, m, steps) for m in ms] for k, ms in memories.items()}
+        curves = {kind: [found["errors"] for found in told] for kind, told in each.items()}
+        first = each[kinds[0]][0]
+        found = {key: first[key] for key in ("steps", "dreams", "persistence")}
+        found["models"] = {k: {"trainings": c, **_over_trainings(c)} for k, c in curves.items()}
+        control = control_of(curves)
         return {**found, "control": control, "less": _less_control(found, control)}
 
     return ws.record(stages.finding(ws.profile, "dream_error", how, **inputs), compute)
+
+
+def training_errors(ws: Workspace, memory: Memory, steps: int = 100) -> dict:
+    """`error_by_horizon` of one training, recorded in `study/dream_error/MEMORY.json`.
+
+    Returns the record, with `steps`, `dreams`, `persistence` and the training's `errors`.
+    """
+    how, inputs = _how(ws, steps), {"mdn_rnn": stages.mdn_rnn(ws.profile, memory)}
+    if memory.needs_map:
+        inputs["feature_map"] = stages.feature_map(ws.profile)
+
+    def compute() -> dict:
+        head = feature_map.load(ws) if memory.needs_map else None
+        ms = {memory.kind: [mdn_rnn.load(ws, memory)]}
+        found = error_by_horizon(vae.load(ws), ms, mdn_rnn.sequences(ws), head=head, **how)
+        (errors,) = found.pop("models")[memory.kind]["trainings"]
+        return {**found, "errors": errors}
+
+    return ws.record(stages.finding(ws.profile, f"dream_error/{memory}", how, **inputs), compute)
+
+
+def _how(ws: Workspace, steps: int) -> dict:
+    warm_up = min(60, ws.profile.data.steps // 4)
+    horizon = min(steps, ws.profile.data.steps - warm_up - 1)
+    return {"horizon": horizon, "warm_up": warm_up, "begun": 4, "temperature": 0.1}
 
 
 @torch.inference_mode()

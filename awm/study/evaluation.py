@@ -17,6 +17,8 @@ from awm.ids import ATTENTIONS, SEEN, Agent
 from awm.store import Workspace, read_json, sealed, unsealed
 from awm.study import statistics
 from awm.study.statistics import Estimate, Perfect
+from awm.worlds.altered import ALTERATIONS
+from awm.worlds.altered import check as check_alteration
 from awm.worlds.crew import Crew, Track, crew
 from awm.worlds.lanes import Job, Outcome
 from awm.worlds.track import FRAMES
@@ -65,12 +67,17 @@ def evaluate(
     seed = ws.profile.test.first if seed is None else seed
     if episodes < 1:
         raise AwmError("Evaluate at least one episode.")
+    check_alteration(alteration)
     search.load(ws, agent)  # before a result of it is looked up
     stage = stages.evaluation(ws.profile, agent, frames, episodes, seed, alteration)
     driven = _Driven((ws.own / stage.name).with_suffix(".driven.jsonl"), stage.key)
-    place = Track.of(ws, agent.memory, frames=frames, alteration=alteration)
     seeds = config.track_seeds(config.TEST_SEEDS, episodes, seed)
-    found = ws.record(stage, lambda: _laps(ws, agent, place, seeds, workers, driven))
+
+    def drive() -> dict:  # only now V and M must be there
+        place = Track.of(ws, agent.memory, frames=frames, alteration=alteration)
+        return _laps(ws, agent, place, seeds, workers, driven)
+
+    found = ws.record(stage, drive)
     if driven.path.exists():
         driven.path.unlink()
     return found
@@ -149,6 +156,7 @@ def _laps(
     return {
         "agent": str(agent),
         "frames": place.frames,
+        **({"alteration": place.alteration} if place.alteration else {}),
         "episodes": len(seeds),
         "mean": float(returns.mean()),
         "std": float(returns.std()),
@@ -163,16 +171,35 @@ def _laps(
     }
 
 
-def evaluations(ws: Workspace) -> dict[str, dict]:
+def evaluate_altered(
+    ws: Workspace, agent: Agent, workers: int | Crew | None = None
+) -> dict[str, dict]:
+    """What an agent earns where the world looks otherwise: `evaluate`, by alteration.
+
+    On the profile's number of fast test tracks, the first of those it has driven as they are.
+    Empty if that number is 0.
+    """
+    how = {"episodes": ws.profile.test.altered_episodes, "workers": workers}
+    asked = ALTERATIONS if how["episodes"] else ()
+    return {each: evaluate(ws, agent, "fast", alteration=each, **how) for each in asked}
+
+
+def evaluations(ws: Workspace, altered: bool = False) -> dict[str, dict]:
     """The study's own evaluations of the agents that lie there, by file, in the usual order.
 
     Those of agents that have been replaced since, or are of another V or M, are left out.
+
+    Args:
+        altered: those in worlds that look otherwise.
     """
     found = {}
-    for name in ws.names("evaluations/*.json"):
+    for name in ws.names("evaluations/altered/*.json" if altered else "evaluations/*.json"):
         each = read_json(ws.find(name))
         agent, first = Agent.parse(each["agent"]), each["seeds"][0] - config.TEST_SEEDS
-        stage = stages.evaluation(ws.profile, agent, each["frames"], each["episodes"], first)
+        asked = each["frames"], each["episodes"], first, each.get("alteration")
+        if altered and asked[1:3] != (ws.profile.test.altered_episodes, ws.profile.test.first):
+            continue
+        stage = stages.evaluation(ws.profile, agent, *asked)
         driver = stage.inputs["agent"]
         if ws.find(driver.name) and ws.fitting(driver) is None:
             continue
@@ -237,7 +264,7 @@ def compare(ones: Sequence[dict], others: Sequence[dict]) -> Estimate | None:
     tracks = _common_tracks([*ones, *others])
     if min(len(ones), len(others)) < 2 or len(tracks) < FEWEST_TRACKS:
         return None
-    first, second = ([fmean(_returns(e, tracks)) for e in side] for side in (ones, others))
+    first, second = ([fmean(returns_on(e, tracks)) for e in side] for side in (ones, others))
     return statistics.difference(first, second)
 
 
@@ -262,7 +289,7 @@ def contrasts(
     tracks = _common_tracks([each for group in groups.values() for each in group])
     if len(tracks) < FEWEST_TRACKS:
         return {}
-    means = {k: [fmean(_returns(each, tracks)) for each in group] for k, group in groups.items()}
+    means = {k: [fmean(returns_on(each, tracks)) for each in group] for k, group in groups.items()}
     if control == "plain":
         others = means.keys() - {"plain"} if "plain" in means else ()
         return {(k, "plain"): statistics.difference(means[k], means["plain"]) for k in others}
@@ -293,7 +320,7 @@ def compare_agents(one: dict, other: dict) -> Duel | None:
     tracks = _common_tracks([one, other])
     if len(tracks) < FEWEST_TRACKS:
         return None
-    first, second = (_returns(e, tracks) for e in (one, other))
+    first, second = (returns_on(e, tracks) for e in (one, other))
     gaps = [a - b for a, b in zip(first, second, strict=True)]
     return Duel(
         len(tracks),
@@ -307,6 +334,7 @@ def _common_tracks(found: Sequence[dict]) -> list[int]:
     return sorted(set.intersection(*(set(e["seeds"]) for e in found))) if found else []
 
 
-def _returns(evaluation: dict, tracks: list[int]) -> list[float]:
+def returns_on(evaluation: dict, tracks: Sequence[int]) -> list[float]:
+    """The returns of an evaluation on some of its tracks, by their seeds."""
     by_track = dict(zip(evaluation["seeds"], evaluation["returns"], strict=True))
     return [by_track[track] for track in tracks]

@@ -10,20 +10,22 @@ from torch import Tensor
 
 from awm import stages
 from awm.data.latents import Latents
-from awm.data.rollouts import Episode, Rollouts
+from awm.data.rollouts import Episode, Rollouts, open_rollouts
 from awm.errors import AwmError
 from awm.evolution.inputs import input_spread
 from awm.ids import Memory
 from awm.models.feature_map import through_frames
 from awm.models.mdn_rnn import MDNRNN
 from awm.models.vae import VAE
-from awm.store import Workspace
+from awm.store import Stage, Workspace
 from awm.study import statistics
 from awm.study.statistics import Estimate
 from awm.training import feature_map, mdn_rnn, vae
-from awm.training.sequences import SequenceData, Sequences, losses
+from awm.training.sequences import END_SPAN, EXPECTED, SequenceData, Sequences, losses
 
 _TRAINING_BATCHES = 24
+#: What `awm.training.sequences.found_ends` counts.
+_COUNTED = ("true", "expected", "found")
 
 
 def baselines(ws: Workspace) -> dict:
@@ -111,40 +113,68 @@ def _join(batches) -> tuple[Tensor, ...]:
     return tuple(torch.cat(column) for column in zip(*columns, strict=True))
 
 
-@torch.inference_mode()
 def attentions(ws: Workspace) -> dict:
     """M's likelihood on test episodes, recorded in `study/attentions.json`.
 
-    `nll` has for each kind that the profile compares one value a training: nats a step, averaged
-    over the test `episodes`, z drawn alike for all. `gains` compares them.
+    `nll` has for each kind that the profile compares one value a training: nats a step on the test
+    `episodes`, z drawn alike for all, as the manifests of the trainings tell it, so that their
+    weights need not be there. `gains` compares them.
     """
-    memories = {
-        kind: [Memory(kind, seed) for seed in range(ws.profile.mdn_rnn.seeds)]
-        for kind in ws.profile.predictors
-    }
-    inputs = {str(m): stages.mdn_rnn(ws.profile, m) for each in memories.values() for m in each}
+    stage, memories = _compared(ws, "attentions")
 
     def compute() -> dict:
-        data = mdn_rnn.sequences(ws)
         return {
-            "episodes": len(data.rollouts.indices("test")),
-            "nll": {
-                kind: [_nll(mdn_rnn.load(ws, memory), data) for memory in each]
-                for kind, each in memories.items()
-            },
+            "episodes": len(open_rollouts(ws).indices("test")),
+            "nll": {kind: [_tested(ws, m)["nll"] for m in each] for kind, each in memories.items()},
         }
 
-    return ws.record(stages.finding(ws.profile, "attentions", {}, **inputs), compute)
+    return ws.record(stage, compute)
 
 
-def _nll(m: MDNRNN, data: SequenceData) -> float:
-    found = []
-    for episode in data.rollouts.indices("test").tolist():
-        starts = range(0, int(data.rollouts.lengths[episode]), data.length)
-        windows = [(episode, start) for start in starts]
-        sums = losses(m, data.cut(windows, m.needs_map, np.random.default_rng(episode)))
-        found.append(float(sums["nll"].sum() / sums["steps"]))
-    return float(np.mean(found))
+def _compared(ws: Workspace, name: str) -> tuple[Stage, dict[str, list[Memory]]]:
+    """A finding about all trainings of the Ms that a profile compares, and these by kind."""
+    seeds = range(ws.profile.mdn_rnn.seeds)
+    memories = {kind: [Memory(kind, seed) for seed in seeds] for kind in ws.profile.predictors}
+    inputs = {str(m): stages.mdn_rnn(ws.profile, m) for each in memories.values() for m in each}
+    return stages.finding(ws.profile, name, {}, **inputs), memories
+
+
+def _tested(ws: Workspace, memory: Memory) -> dict:
+    """What the manifest of a training tells of test episodes. AwmError if there is none."""
+    stage = stages.mdn_rnn(ws.profile, memory)
+    if (manifest := ws.told(stage)) is None:
+        raise AwmError(f"There is no {stage.name} in {ws.own}. {stage.remedy}")
+    return manifest["test"]
+
+
+def ends(ws: Workspace) -> dict:
+    """What Ms know of ends, on test episodes, recorded in `study/ends.json`.
+
+    An end counts as foreseen in a span of `steps` in which M expects one with more than the
+    probability `threshold`. `kinds` has for each kind that the profile compares `true`, the spans
+    in which an episode ended; `found` of these and `false_alarms` beside them, one number a
+    training; and over all trainings `precision` and `recall`, None of nothing. A kind is missing
+    where a manifest does not tell.
+    """
+    stage, memories = _compared(ws, "ends")
+
+    def compute() -> dict:
+        told = {kind: [_tested(ws, m).get("ends") for m in each] for kind, each in memories.items()}
+        kinds = {kind: _foreseen(each) for kind, each in told.items() if all(each)}
+        return {"steps": END_SPAN, "threshold": EXPECTED, "kinds": kinds}
+
+    return ws.record(stage, compute)
+
+
+def _foreseen(counts: list[dict]) -> dict:
+    true, expected, found = (sum(each[key] for each in counts) for key in _COUNTED)
+    return {
+        "true": counts[0]["true"],
+        "found": [each["found"] for each in counts],
+        "false_alarms": [each["expected"] - each["found"] for each in counts],
+        "precision": found / expected if expected else None,
+        "recall": found / true if true else None,
+    }
 
 
 def control_of(nll: dict[str, list[float]]) -> str:

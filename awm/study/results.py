@@ -10,13 +10,17 @@ from awm.study.evaluation import evaluations
 _KEPT = ("frames", "episodes", "mean", "std", "median", "ci95", "finished", "over_900", "seeds")
 
 
+def _every(ws: Workspace) -> dict[str, dict]:
+    return evaluations(ws) | evaluations(ws, altered=True)
+
+
 def entries(ws: Workspace) -> list[dict]:
     """One entry an evaluation: what was driven, how it went, what it cost, where it is recorded.
 
-    Kept as `report/results.json`.
+    `alteration` says how the world looked otherwise, or is None. Kept as `report/results.json`.
     """
     table = []
-    for name, found in evaluations(ws).items():
+    for name, found in _every(ws).items():
         agent = Agent.parse(found["agent"])
         kind = agent.memory.kind
         table.append(
@@ -27,6 +31,7 @@ def entries(ws: Workspace) -> list[dict]:
                 "attention": kind if kind in ATTENTIONS else "none",
                 "mdn_rnn_seed": agent.memory.seed,
                 "evolution_seed": agent.seed,
+                "alteration": found.get("alteration"),
                 **{key: found[key] for key in _KEPT},
                 "worst": sorted(found["returns"])[:5],
                 **cost(ws, agent),
@@ -42,11 +47,11 @@ def laps(ws: Workspace) -> pd.DataFrame:
     """Every lap of every evaluation, a row each, kept as `report/laps.csv`.
 
     `agent`; `run`, the seed of its search, and `mdn_rnn_seed`, that of its M's training; `frames`
-    and the track's `seed`; `return`, `steps`, the share of `tiles` visited, and whether the lap was
-    `finished`, with every tile.
+    and the track's `seed`; `return`, `steps`, the share of `tiles` visited; `alteration`, how the
+    world looked otherwise, if it did; and whether the lap was `finished`, with every tile.
     """
     parts = []
-    for found in evaluations(ws).values():
+    for found in _every(ws).values():
         agent = Agent.parse(found["agent"])
         part = pd.DataFrame(
             {
@@ -58,6 +63,7 @@ def laps(ws: Workspace) -> pd.DataFrame:
                 "return": found["returns"],
                 "steps": found["lengths"],
                 "tiles": found["tiles"],
+                "alteration": found.get("alteration", ""),
             }
         )
         parts.append(part.assign(finished=part["tiles"] == 1))

@@ -4,6 +4,9 @@ A controller that is evolved in a dream finds where M is wrong, and lives there.
 the real track, where its mistakes are recorded; M learns from them; and another controller is
 evolved, from zero, in the better dream. Round 0 is the M of the drivers' rollouts; the rollouts of
 a round join those of the rounds before, its M goes on from theirs, and V stays as it was.
+
+A chain is the rounds of one training of M. A profile has one for each kind of M, or several, which
+share nothing but V and the drivers' rollouts.
 """
 
 from dataclasses import replace
@@ -15,19 +18,22 @@ from awm.data import arrays
 from awm.data.rollouts import Rollouts, held_out_frames, open_rollouts
 from awm.data.rollouts import record as record_rollouts
 from awm.evolution.search import best_validated, evolve, load, log_of
-from awm.ids import PLAIN, Memory
-from awm.store import Workspace
+from awm.ids import PLAIN, Agent, Memory
+from awm.store import Stage, Workspace
 from awm.training import mdn_rnn, vae
+from awm.worlds.crew import crew
 from awm.worlds.track import AgentDriver
 
-#: A round's tracks are new ones.
-_TRACKS_A_ROUND = 1_000_000
+
+def chains(ws: Workspace, workers: int | None = None) -> list[list[dict]]:
+    """Go through all `rounds` of each of a profile's chains, as `Profile.chains` orders them."""
+    return [rounds(ws, memory, workers) for memory in ws.profile.chains]
 
 
 def rounds(
     ws: Workspace, memory: Memory = PLAIN, workers: int | None = None, cluster: str | None = None
 ) -> list[dict]:
-    """Go through all rounds of a profile; returns at once if it has been done, else goes on.
+    """Go through all rounds of a chain; returns at once if it has been done, else goes on.
 
     An entry of the result is a round: `round`, the `agent` that dreamt best, `real_steps` recorded
     so far, the average reward a step of what was recorded in it (`recorded`), V's summed squared
@@ -38,23 +44,55 @@ def rounds(
     Args:
         memory: the M that dreams, of round 0.
         workers, cluster: as for `awm.processes.workers`.
+
+    Raises:
+        AwmError: before anything is done, if there are not as many tracks to record.
     """
-    each = [replace(memory, round=n) for n in range(ws.profile.dream.rounds + 1)]
+    each, stage = _rounds(ws, memory), _stage(ws, memory)
+    ws.profile.tracks_of(each[-1])
+    if found := ws.fitting(stage):
+        return found["rounds"]
+    with crew(workers, cluster) as hands:
+        for m in each:
+            if m.round:
+                record(ws, m, workers, cluster)
+                mdn_rnn.train(ws, m)
+            for agent in ws.profile.dreamers(m):
+                evolve(ws, agent, hands)
+    return ws.record(stage, lambda: {"rounds": [_round(ws, m) for m in each]})["rounds"]
+
+
+def recorded(ws: Workspace, memory: Memory) -> list[dict]:
+    """The `rounds` of a chain, if it has been gone through; else none."""
+    found = ws.fitting(_stage(ws, memory))
+    return found["rounds"] if found else []
+
+
+def waking(ws: Workspace, number: int) -> list[Agent]:
+    """The agents that go on on the track from where the dreams of a round have left them.
+
+    Of several chains the agent that each has chosen, as far as they have been gone through; of one
+    chain those of all seeds.
+    """
+    agents = ws.profile.dreams(number)
+    if ws.profile.dream.chains:
+        found = [recorded(ws, memory) for memory in ws.profile.chains]
+        agents = [Agent.parse(each[number]["agent"]) for each in found if each]
+    return [agent.on_track() for agent in agents]
+
+
+def _rounds(ws: Workspace, memory: Memory) -> list[Memory]:
+    return [replace(memory, round=n) for n in range(ws.profile.dream.rounds + 1)]
+
+
+def _stage(ws: Workspace, memory: Memory) -> Stage:
+    each = _rounds(ws, memory)
     agents = [agent for m in each for agent in ws.profile.dreamers(m)]
     alone = len(agents) == len(each)
     inputs = {
         str(agent.memory if alone else agent): stages.agent(ws.profile, agent) for agent in agents
     }
-    stage = stages.finding(ws.profile, f"rounds-{memory}", {}, **inputs)
-    if found := ws.fitting(stage):
-        return found["rounds"]
-    for m in each:
-        if m.round:
-            record(ws, m, workers, cluster)
-            mdn_rnn.train(ws, m)
-        for agent in ws.profile.dreamers(m):
-            evolve(ws, agent, workers, cluster)
-    return ws.record(stage, lambda: {"rounds": [_round(ws, m) for m in each]})["rounds"]
+    return stages.finding(ws.profile, f"rounds-{memory}", {}, **inputs)
 
 
 def _round(ws: Workspace, memory: Memory) -> dict:
@@ -98,7 +136,5 @@ def record(
     for n, apart in enumerate(ws.profile.dream.search.sigma * noise):
         controller = controllers[n % len(controllers)]
         drivers.append(AgentDriver(v, m, controller.inputs.fold(controller.parameters + apart)))
-    # A chain's tracks are its own, too.
-    offset = (memory.round + ws.profile.dream.rounds * memory.seed) * _TRACKS_A_ROUND
-    hands = {"workers": workers, "cluster": cluster}
-    record_rollouts(ws, stage, ["agent"] * count, drivers, offset, **hands)
+    tracks = ws.profile.tracks_of(memory)
+    record_rollouts(ws, stage, ["agent"] * count, drivers, tracks, workers=workers)

@@ -84,13 +84,16 @@ def train(ws: Workspace, memory: Memory = PLAIN, device: str = "cpu") -> MDNRNN:
 def train_all(ws: Workspace, memories: Sequence[Memory], workers: int | None = None) -> None:
     """Train several Ms, each as `train` does, side by side.
 
+    Those of which the manifest is committed without the weights are left as they are: the study's
+    records of them stand in. (`train` trains one of them anew, as any other that is not there.)
+
     One training with two threads is hardly faster than with one: a step of the LSTM is too small to
     share. Two trainings at a time are twice as fast.
 
     Args:
         workers: processes of one thread each, by default one a core.
     """
-    missing = [memory for memory in memories if not ws.manifest(stages.mdn_rnn(ws.profile, memory))]
+    missing = [memory for memory in memories if not ws.told(stages.mdn_rnn(ws.profile, memory))]
     if not missing:
         return
     encode_latents(ws, vae.load(ws))  # once, with all cores

@@ -16,6 +16,8 @@ from awm.training.loop import to_device
 
 #: Steps within which an end is expected and found.
 END_SPAN = 16
+#: More likely than this an end is expected.
+EXPECTED = 0.5
 
 
 @dataclass(frozen=True)
@@ -117,7 +119,7 @@ def losses(model: MDNRNN, data: Sequences) -> dict[str, Tensor]:
 
 def found_ends(logit: Tensor, data: Sequences) -> dict[str, Tensor]:
     """Of spans of `END_SPAN` steps: how many an episode ended in (`true`), how many M `expected`
-    an end in, more likely than not, and how many of these it `found`.
+    an end in, with more than the probability `EXPECTED`, and how many of these it `found`.
 
     Precision is found / expected, recall found / true. A single step is too much to ask for.
     """
@@ -126,7 +128,7 @@ def found_ends(logit: Tensor, data: Sequences) -> dict[str, Tensor]:
         F.pad(x, (0, -x.shape[1] % END_SPAN)).unflatten(1, (-1, END_SPAN)).sum(2)
         for x in (on, data.done * data.mask)
     )
-    expected, true = on.exp() < 0.5, ends > 0
+    expected, true = on.exp() < 1 - EXPECTED, ends > 0
     found = expected & true
     return {"true": true.sum(), "expected": expected.sum(), "found": found.sum()}
 

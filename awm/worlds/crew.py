@@ -14,6 +14,7 @@ from typing import ClassVar
 import numpy as np
 
 from awm import processes, stages, store
+from awm.config import Search
 from awm.errors import AwmError
 from awm.ids import Memory
 from awm.racing import MAX_EPISODE_STEPS
@@ -129,6 +130,12 @@ class Dream(Place):
         how = {"steps": steps, "edge": self.moments}
         heat = self.temperature, self.idle_at_mean
         return dream.DreamWorld(self.models(), dream.LANES, *heat, **how)
+
+
+def dream_of(ws: Workspace, memory: Memory, search: Search, **how) -> Dream:
+    """The dream of a memory in which a search drives; `how` says what shall be otherwise."""
+    same = {name: getattr(search, name) for name in ("temperature", "idle_at_mean", "moments")}
+    return Dream.of(ws, memory, **same | how)
 
 
 def _contents(ws: Workspace, memory: Memory, dreams: bool = False) -> tuple[str, ...]:

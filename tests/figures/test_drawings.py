@@ -64,6 +64,14 @@ def lap(stops):
     return SimpleNamespace(frames=frames, rewards=rewards, path=LOOP[:6], road=LOOP)
 
 
+def a_chain(real=100.0):
+    rounds = range(4)
+    return [
+        {"round": n, "real_steps": 90_000 * (n + 1), "dreamt": 900.0, "real": real + n}
+        for n in rounds
+    ]
+
+
 ANGLE = np.linspace(0, 2 * np.pi, 80, endpoint=False)
 LOOP = 150 * np.stack([np.cos(ANGLE), 0.7 * np.sin(ANGLE)], axis=1)
 RNG = np.random.default_rng(0)
@@ -112,8 +120,12 @@ DRAWINGS = {
     "laps": lambda: figures.laps([lap(3), lap(0)], ["good", "bad"], (-2, 0, 2)),
     "dream_and_reality": lambda: figures.dream_and_reality([dreamt_generations()] * 2),
     "dream_errors": lambda: figures.dream_errors(ERRORS),
-    "dream_rounds": lambda: figures.dream_rounds(
-        [{"round": n, "real_steps": 90_000 * n, "dreamt": 900.0, "real": 300.0} for n in range(4)]
+    "dream_rounds": lambda: figures.dream_rounds([a_chain()]),
+    "chains": lambda: figures.dream_rounds([a_chain(), a_chain(300.0), a_chain(600.0)], 128),
+    "short_dreams": lambda: figures.dream_and_reality([dreamt_generations()] * 2, 128),
+    "altered_worlds": lambda: figures.altered_worlds(
+        {"as it is": ROAD[0], "bars": ROAD[1]},
+        {Agent(): {"as it is": [900.0, 910.0], "bars": [100.0, 300.0]}},
     ),
     "routes": lambda: figures.routes(
         {"from zero": [route(0.2, 1.0), route(0.2, 1.1)], "in dreams": [route(0.2, 0)], "": [[]]}
@@ -225,6 +237,33 @@ def test_attention_lights_the_place_that_is_attended_to():
     assert row > 52 and abs(column - 31.5) <= 1
     with pytest.raises(AwmError, match="n × n"):
         figures.overlay_attention(frame, np.ones(35))
+
+
+def test_chains_are_thin_and_their_median_thick():
+    fig = figures.dream_rounds([a_chain(), a_chain(300.0), a_chain(900.0)])
+    (axes,) = fig.axes
+    dreamt, real = axes.lines[:4], axes.lines[4:8]
+    assert [line.get_ydata()[0] for line in dreamt] == [900, 900, 900, 900]
+    assert [line.get_ydata()[0] for line in real] == [100, 300, 900, 300]
+    assert real[3].get_linewidth() > real[0].get_linewidth()
+    (alone,) = figures.dream_rounds([a_chain()]).axes
+    assert len(alone.lines) == 2
+
+
+def test_dreams_that_are_shorter_than_laps_have_a_panel_of_their_own():
+    dream, track = figures.dream_rounds([a_chain()], 128).axes
+    assert "128 steps" in dream.get_ylabel() and track.get_ylabel() == "return an episode"
+    assert [text.get_text() for text in track.texts] == [f"round {n}" for n in range(4)]
+    dots, other = figures.dream_temperatures({1.0: [dreamt_generations()] * 2}, 128).axes
+    assert dots.lines[-1].get_ydata()[0] != other.lines[-1].get_ydata()[0]
+
+
+def test_worlds_that_look_otherwise_stand_above_what_was_earned_in_them():
+    worlds = {"as it is": ROAD[0], "bars": ROAD[1]}
+    laps = {Agent(): {"as it is": [900.0, 910.0], "bars": [100.0, 300.0]}}
+    fig = figures.altered_worlds(worlds, laps)
+    assert [axes.get_title(loc="center") for axes in fig.axes[:2]] == list(worlds)
+    assert [axes.get_xticklabels()[0].get_text() for axes in fig.axes[2:]] == ["905", "200"]
 
 
 def test_trouble_begins_at_the_last_tile_before_the_longest_wait():

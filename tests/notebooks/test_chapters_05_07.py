@@ -30,7 +30,7 @@ CHAPTERS = {
     ),
     "06_dreaming": (
         "06-equal",
-        {"dream", "rounds", "wake", "reward", "temperature", "idle"},
+        {"dream", "rounds", "wake", "reward", "ends", "temperature", "idle"},
         {
             "dreamt_frames",
             "dream_film",
@@ -45,11 +45,12 @@ CHAPTERS = {
     ),
     "07_results": (
         "07-unit",
-        {"evaluate", "compare", "worst", "recheck", "faults"},
+        {"evaluate", "compare", "worst", "altered", "recheck", "faults"},
         {
             "results_comparison",
             "equal_terms",
             "worst_laps",
+            "altered_worlds",
             "MDP",
             "world_model",
             "rollout",

@@ -82,6 +82,19 @@ def test_a_wrong_path_or_type_is_said(changes):
         SMOKE.but("mine", **changes)
 
 
+def test_rounds_of_all_chains_keep_to_the_tracks_of_data():
+    offsets = [
+        SMOKE.but("mine", dream__chains=3, dream__rounds=3).tracks_of(Memory("plain", chain, n))
+        for chain in range(3)
+        for n in (1, 2, 3)
+    ]
+    assert offsets == [n * 1_000_000 for n in range(1, 10)], "none of them the drivers'"
+    with pytest.raises(AwmError, match="for 9 rounds.*fewer chains"):
+        SMOKE.but("mine", dream__chains=5, dream__rounds=2)
+    with pytest.raises(AwmError, match="round 10 of plain would be number 10"):
+        SMOKE.but("mine", dream__chains=0, dream__rounds=10)
+
+
 @pytest.mark.parametrize("name", [*PRESETS, "pretrained", "", "my own", "../mine", "a.b", "1st"])
 def test_a_name_that_is_taken_or_no_word_is_refused(name):
     with pytest.raises(AwmError, match="cannot name a profile"):

@@ -116,7 +116,7 @@ def test_labels_tell_agents_apart():
     agents = [Agent(Memory(kind)) for kind in SEEN]
     agents += [agent.refined() for agent in agents] + [Agent(Memory(round=1))]
     agents += [Agent(found="dream"), Agent(found="dream", temperature=0.5), Agent(seed=2)]
-    agents += [Agent(found="dream").on_track()]
+    agents += [Agent(found="dream").on_track(), Agent(Memory("plain", 1), "dream")]
     assert len({agent.label for agent in agents}) == len(agents)
     assert Agent(Memory("spatial")).refined().label == "M, spatial attention, refined"
     assert len({Memory(kind).label for kind in ATTENTIONS}) == 3

@@ -15,10 +15,14 @@ def test_a_later_round_learns_from_all_that_was_recorded(smoke):
     names = [stage.name for stage in stages.recorded(smoke.profile, Memory(round=2))]
     assert names == ["rollouts.zarr", "rollouts-plain-round1.zarr", "rollouts-plain-round2.zarr"]
     asked = Memory(seed=1, round=2)
-    one, many = PRESETS["smoke"], PRESETS["smoke"].but("mine", dream__chains=2, dream__seeds=3)
+    one = PRESETS["smoke"].but("one", dream__chains=0)
+    many = one.but("mine", dream__chains=2, dream__seeds=3)
     before = Memory(seed=1, round=1)
     assert stages.recorders(one, asked) == [Agent(before, "dream", 1)]
     assert stages.recorders(many, asked) == [Agent(before, "dream", seed) for seed in range(3)]
+    assert [str(agent) for agent in many.dreams(1)] == [
+        f"plain{chain}-round1_dream{seed}" for chain in ("", "-1") for seed in ("", "-1", "-2")
+    ]
     stage = stages.mdn_rnn(smoke.profile, Memory(round=2))
     assert stage.inputs["before"].key == stages.mdn_rnn(smoke.profile, Memory(round=1)).key
     assert stage.settings["updates"] == smoke.profile.dream.round_updates

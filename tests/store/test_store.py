@@ -179,6 +179,25 @@ def test_a_committed_result_is_not_used_when_its_source_was_made_anew(ws, capsys
     assert "another source" in capsys.readouterr().err
 
 
+def test_of_weights_that_are_not_committed_the_manifest_tells(ws):
+    commit(ws)
+    told = ws.told(RESULT)
+    assert told == ws.manifest(RESULT)
+    (ws.committed / RESULT.name).unlink()
+    assert ws.manifest(RESULT) is None and ws.told(RESULT) == told
+    assert ws.record(RECORD, dict)["inputs"]["result"]["content"] == told["content"]
+    with pytest.raises(AwmError, match="awm train result"):
+        ws.load(RESULT)
+    assert ws.told(replace(RESULT, settings={"size": 3})) is None
+    store.write_json(ws.own / "retraining.json", {})
+    assert ws.told(RESULT) is None
+    (ws.own / "retraining.json").unlink()
+    # A manifest of one's own that has lost its weights tells nothing.
+    (ws.own / RESULT.name).parent.mkdir(parents=True, exist_ok=True)
+    (ws.committed / "deep/result.json").rename(ws.own / "deep/result.json")
+    assert ws.told(RESULT) is None
+
+
 def test_nothing_committed_stands_in_while_all_is_trained_anew(ws):
     commit(ws)
     store.write_json(ws.own / "retraining.json", {})

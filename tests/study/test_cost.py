@@ -5,6 +5,7 @@ from records import ROLLOUTS, evaluation, log, write
 
 from awm.ids import Agent, Memory
 from awm.store import Workspace
+from awm.study import rounds
 from awm.study.cost import cost, dream_logs, progress, routes, spent
 from awm.study.results import entries
 
@@ -94,10 +95,15 @@ def test_the_ways_to_a_driver_are_told_apart(ws):
         "on the track from the dream of round 0",
         "on the track from the dream of round 1",
     ]
-    assert [len(runs[0]) for runs in found.values()] == [2, 2, 0]
-    write(ws, "study/rounds-plain.json", {"rounds": [{"agent": "plain_dream", "real": 40.0}]})
-    ((only,),) = routes(ws)["in dreams alone, round by round"]
-    assert (only["real"], only["dream_steps"]) == (40, 60)
+    # Of chains nobody goes on on the track before they have chosen.
+    assert [list(map(len, runs)) for runs in found.values()] == [[2, 0], [], []]
+    each = [{"agent": "plain_dream", "real": 40.0}] * 2
+    stage = rounds._stage(ws, Memory())
+    write(ws, stage.name, ws.describe(stage, rounds=each))
+    (only, _), other = routes(ws)["in dreams alone, round by round"]
+    assert (only["real"], only["dream_steps"]) == (40, 60) and other == []
+    found = routes(ws)
+    assert [len(run) for run in found["on the track from the dream of round 0"]] == [2]
 
 
 def test_dreams_are_found_by_temperature(ws):

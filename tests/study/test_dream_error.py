@@ -13,6 +13,7 @@ from awm.models.vae import VAE
 from awm.study import dream_error as errors
 from awm.study import statistics
 from awm.study.dream_error import dream_error, error_by_horizon
+from awm.training import feature_map, mdn_rnn, vae
 
 
 class Oracle:
@@ -133,6 +134,12 @@ def test_how_far_dreams_can_be_trusted_is_measured_once(smoke_copy):
     assert found["steps"][-1] == 20 and set(found["models"]) == set(kinds)
     assert found["control"] == "plain" and len(found["models"]["spatial"]["trainings"]) == 2
     assert "feature_map" in found["inputs"], "it dreams through the head"
+    # Training by training comes to the same as all at once.
+    ms = {k: [mdn_rnn.load(smoke_copy, Memory(k, s)) for s in (0, 1)] for k in kinds}
+    how = {key: found["settings"][key] for key in ("horizon", "warm_up")}
+    head, data = feature_map.load(smoke_copy), mdn_rnn.sequences(smoke_copy)
+    whole = error_by_horizon(vae.load(smoke_copy), ms, data, head=head, **how)
+    assert {key: found[key] for key in whole} == whole
     path = smoke_copy.own / "study/dream_error.json"
     store.write_json(path, store.read_json(path) | {"persistence": "as it was recorded"})
     assert dream_error(smoke_copy, kinds, steps=20)["persistence"] == "as it was recorded"

@@ -1,6 +1,7 @@
 """Full laps on unseen tracks: what is recorded, of whom, and how two of them are compared."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,15 +11,17 @@ from awm import config, stages, store
 from awm.errors import AwmError
 from awm.ids import PLAIN, Agent, Memory
 from awm.study import evaluation as laps
-from awm.study import statistics, verdicts
+from awm.study import results, statistics, verdicts
 from awm.study.evaluation import (
     _Driven,
     compare,
     compare_agents,
     contrasts,
     evaluate,
+    evaluate_altered,
     evaluations,
     recheck,
+    returns_on,
     table,
 )
 from awm.worlds import crew
@@ -91,6 +94,38 @@ def test_what_cannot_be_driven_is_said(smoke, workspace):
         evaluate(smoke, Agent(Memory("temporal")))
     with pytest.raises(AwmError, match="smaller seed"):
         evaluate(smoke, TRACK, seed=config.SEED_RANGE)
+
+
+def test_worlds_that_look_otherwise_have_records_of_their_own(smoke_copy, threads, monkeypatch):
+    driven, drive = [], laps._laps
+
+    def _laps(ws, agent, place, *others):
+        driven.append(place.alteration)
+        return drive(ws, agent, place, *others)
+
+    monkeypatch.setattr(laps, "_laps", _laps)
+    usual = evaluate(smoke_copy, TRACK)
+    found = evaluate_altered(smoke_copy, TRACK)
+    assert list(found) == ["colours", "bars", "patch"]
+    for alteration, each in found.items():
+        assert each["alteration"] == alteration and each["seeds"] == usual["seeds"]
+        assert returns_on(each, each["seeds"][1:]) == each["returns"][1:]
+    assert driven == [None, *found]
+    assert list(evaluations(smoke_copy).values()) == [usual]
+    assert list(evaluations(smoke_copy, altered=True).values()) == [
+        found[each] for each in ("bars", "colours", "patch")
+    ]
+    table = results.entries(smoke_copy)
+    assert [each["alteration"] for each in table] == [None, "bars", "colours", "patch"]
+    assert set(results.laps(smoke_copy)["alteration"]) == {"", "bars", "colours", "patch"}
+    # Other tracks than the profile's are nobody's result.
+    evaluate(smoke_copy, TRACK, episodes=1, alteration="bars")
+    assert len(evaluations(smoke_copy, altered=True)) == 3
+    never = replace(smoke_copy.profile.test, altered_episodes=0)
+    without = store.Workspace(replace(smoke_copy.profile, test=never), smoke_copy.root)
+    assert evaluate_altered(without, TRACK) == {}
+    with pytest.raises(AwmError, match="no alteration 'fog'"):
+        evaluate(smoke_copy, TRACK, alteration="fog")
 
 
 def test_a_claim_is_driven_again(smoke_copy, threads):

@@ -91,24 +91,49 @@ def test_attention_is_compared_training_by_training(smoke_copy):
     for kind, each in found["nll"].items():
         assert len(each) == 2 and each[0] != each[1]
         for seed, nll in enumerate(each):
-            # Averages over episodes are near those over steps, which the manifests have.
-            assert nll == pytest.approx(manifest(ws, Memory(kind, seed))["test"]["nll"], rel=0.05)
+            assert nll == manifest(ws, Memory(kind, seed))["test"]["nll"]
     compared = gains(found["nll"])
     assert list(compared) == ["feature", "spatial", "temporal", "even"]
     retold(ws, "attentions", episodes="as it was recorded")
     assert likelihood.attentions(ws)["episodes"] == "as it was recorded"
-    # Another training in the place of one of them: measured anew.
+    # Another training in the place of one of them: told anew.
     stage = stages.mdn_rnn(ws.profile, Memory("feature", 1))
-    tensors, _ = ws.load(stages.mdn_rnn(ws.profile, Memory("feature")))
-    ws.save(stage, tensors)
+    tensors, other = ws.load(stages.mdn_rnn(ws.profile, Memory("feature")))
+    ws.save(stage, tensors, test=other["test"])
     again = likelihood.attentions(ws)
     assert again["episodes"] == found["episodes"]
     assert again["nll"]["feature"] == [found["nll"]["feature"][0]] * 2
+    # A committed manifest is enough; none is not.
+    (ws.own / "study/attentions.json").unlink()
     (ws.own / stage.name).unlink()
-    (ws.own / stage.name).with_suffix(".json").unlink()
+    told = (ws.own / stage.name).with_suffix(".json")
+    (ws.committed / "mdn_rnn").mkdir(parents=True)
+    told = told.rename(ws.committed / "mdn_rnn" / told.name)
+    assert likelihood.attentions(ws)["nll"] == again["nll"]
+    told.unlink()
     (ws.own / "study/attentions.json").unlink()
     with pytest.raises(AwmError, match="--kind feature --seed 1"):
         likelihood.attentions(ws)
+
+
+def test_ends_are_counted_over_all_trainings(smoke_copy):
+    ws = smoke_copy
+    for seed, (expected, found) in enumerate(((3, 2), (1, 0))):
+        stage = stages.mdn_rnn(ws.profile, Memory("plain", seed))
+        tensors, told = ws.load(stage)
+        ends = {"true": 4, "expected": expected, "found": found}
+        ws.save(stage, tensors, test=told["test"] | {"ends": ends})
+    found = likelihood.ends(ws)
+    assert (found["steps"], found["threshold"]) == (16, 0.5)
+    assert list(found["kinds"]) == list(ws.profile.predictors)
+    assert found["kinds"]["plain"] == {
+        "true": 4, "found": [2, 0], "false_alarms": [1, 1], "precision": 0.5, "recall": 0.25,
+    }  # fmt: skip
+    assert found["kinds"]["wide"]["recall"] is None, "no test episode of smoke ends"
+    # Manifests of before ends were counted do not tell.
+    (ws.own / "study/ends.json").unlink()
+    ws.save(stage, tensors, test={"nll": 1.0})
+    assert "plain" not in likelihood.ends(ws)["kinds"]
 
 
 def test_attention_is_compared_with_an_m_of_equal_size():

@@ -1,19 +1,24 @@
 """Iterative training: each round joins what its agent saw, and goes on from the round before."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 from awm import stages
+from awm.config import PRESETS
 from awm.data.latents import encode_latents
 from awm.data.rollouts import open_rollouts
-from awm.evolution.search import load, log_of
+from awm.errors import AwmError
+from awm.evolution.search import best_validated, load, log_of
 from awm.ids import PLAIN, Agent, Memory
+from awm.store import Workspace
+from awm.study import cost
 from awm.study import rounds as study
-from awm.study.cost import cost
 from awm.study.evaluation import evaluate
 from awm.study.publish import publish
-from awm.study.rounds import rounds
+from awm.study.rounds import chains, recorded, rounds, waking
 from awm.training import mdn_rnn, vae
 
 NOW = Memory("plain", 0, 1)
@@ -53,7 +58,7 @@ def test_rounds_build_on_each_other(smoke_copy, threads, monkeypatch):
     assert found[1]["recorded"] == pytest.approx(float(rewards.mean()))
 
     # What was driven in all rounds is what the last agent cost.
-    spent = cost(ws, agent)
+    spent = cost.cost(ws, agent)
     assert spent["real_steps"] == int(joined.lengths.sum())
     dreamt = [log_of(ws, Agent(m, "dream"))[-1]["steps"] for m in (PLAIN, NOW)]
     assert spent["dream_steps"] == sum(dreamt)
@@ -67,6 +72,55 @@ def test_rounds_build_on_each_other(smoke_copy, threads, monkeypatch):
     copied = {path.relative_to(ws.committed).as_posix() for path in publish(ws)}
     assert {"study/rounds-plain.json", "agents/plain-round1_dream.json"} <= copied
     assert {"rollouts-plain-round1.json", "mdn_rnn/plain-round1.safetensors"} <= copied
+
+
+def test_every_chain_has_an_m_and_tracks_of_its_own_and_wakes_whom_it_chose(
+    smoke_copy, threads, monkeypatch
+):
+    dream = replace(smoke_copy.profile.dream, seeds=2)
+    ws = Workspace(replace(smoke_copy.profile, dream=dream), smoke_copy.root)
+    assert waking(ws, 1) == [], "nobody has been chosen"
+    found = chains(ws)
+    assert [recorded(ws, m) for m in ws.profile.chains] == found and len(found) == 2
+    memories = [Memory("plain", chain, 1) for chain in (0, 1)]
+    seeds = [set(open_rollouts(ws, m).seeds.tolist()) for m in memories]
+    assert seeds[0] & seeds[1] == set(open_rollouts(ws).seeds.tolist()), "the drivers' alone"
+    for chain, m in zip(found, memories, strict=True):
+        before = replace(m, round=0)
+        assert mdn_rnn.load(ws, m).manifest["inputs"]["before"]["key"] == (
+            stages.mdn_rnn(ws.profile, before).key
+        )
+        # The one of all dreamers that dreamt best, whatever it earned on the road.
+        for entry, memory in zip(chain, (before, m), strict=True):
+            validated = {
+                str(a): best_validated(log_of(ws, a))["validation"]
+                for a in ws.profile.dreamers(memory)
+            }
+            assert len(validated) == 2 and entry["dreamt"] == max(validated.values())
+            assert validated[entry["agent"]] == entry["dreamt"]
+        # All of them recorded.
+        recorders = stages.rollouts(ws.profile, m).inputs
+        assert set(recorders) == {str(a) for a in ws.profile.dreamers(before)}
+    assert [str(agent) for agent in waking(ws, 1)] == [f"{c[1]['agent']}_track" for c in found]
+    ways = cost.routes(ws)
+    assert [len(run) for run in ways["in dreams alone, round by round"]] == [2, 2]
+    assert len(ways["on the track from zero"]) == 2
+    monkeypatch.setattr(study, "_round", lambda *_: pytest.fail("it has been done"))
+    assert chains(ws) == found
+
+
+def test_of_one_chain_all_seeds_wake(workspace):
+    dream = replace(PRESETS["smoke"].dream, chains=0, seeds=3)
+    ws = Workspace(replace(PRESETS["smoke"], dream=dream), workspace)
+    names = ["plain-round1_dream_track", "plain-round1_dream-1_track", "plain-round1_dream-2_track"]
+    assert [str(agent) for agent in waking(ws, 1)] == names
+
+
+def test_rounds_that_would_take_other_stages_tracks_are_refused_before_anything_is_done(workspace):
+    ws = Workspace.open("smoke", workspace)
+    with pytest.raises(AwmError, match="tracks for 9 rounds.*plain-9 would be number 10"):
+        rounds(ws, Memory("plain", 9))
+    assert not ws.own.exists()
 
 
 def test_a_round_goes_on_where_it_was_interrupted(smoke_copy, threads, monkeypatch):
