@@ -210,11 +210,9 @@ def evaluate(
 ) -> None:
     """Drive whole episodes on test tracks and record every return."""
     from awm.study.evaluation import evaluate, table
-    from awm.worlds.crew import crew
 
     who = Agent.parse(agent)
-    with crew(workers, cluster) as hands:
-        found = evaluate(_open(profile), who, frames, episodes, seed, hands, alteration)
+    found = evaluate(_open(profile), who, frames, episodes, seed, workers, alteration, cluster)
     print(table([found]).T.to_string())
 
 

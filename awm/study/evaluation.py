@@ -42,6 +42,7 @@ def evaluate(
     seed: int | None = None,
     workers: int | Crew | None = None,
     alteration: str | None = None,
+    cluster: str | None = None,
 ) -> dict:
     """Drive full episodes of unseen tracks and write down what came of it.
 
@@ -53,6 +54,7 @@ def evaluate(
         seed: the first of the test tracks, by default the profile's; their seeds are disjoint from
             all others whatever this is.
         alteration: of `awm.worlds.altered`: how the world looks otherwise.
+        workers, cluster: as for `awm.worlds.crew.crew`.
 
     Returns:
         A record with `mean`, `std`, `median`, `ci95` of the returns, the share of laps `finished`
@@ -140,7 +142,7 @@ def _laps(
             bar.update(len(done))
 
         if missing:
-            with crew(workers) as hands:
+            with crew(workers, cluster) as hands:
                 # Tasks of half a batch keep the bar moving, and little is lost by a kill.
                 tasks = -(-len(missing) // (ws.profile.evolution.lanes // 2))
                 hands.drive(

@@ -121,7 +121,7 @@ def test_models_are_trained_by_kind_and_seed(stage):
 def test_collect_tells_how_many_episodes_there_are(stage, capsys):
     calls = stage("data.rollouts.collect", result=[1, 2, 3])
     assert cli.main(["collect", "--profile", "smoke", "--workers", "2"]) == 0
-    assert calls == [(Workspace.open("smoke"), 2)]
+    assert calls == [(Workspace.open("smoke"), 2, None)]
     assert capsys.readouterr().out == "3 episodes\n"
 
 
@@ -129,9 +129,15 @@ def test_rounds_are_told_line_by_line(stage, capsys):
     entry = {"round": 1, "real_steps": 12345, "dreamt": 800.4, "real": -3.2}
     calls = stage("study.rounds.rounds", [entry])
     assert cli.main(["iterate", "--kind", "temporal", "--profile", "smoke"]) == 0
-    assert calls == [(Workspace.open("smoke"), Memory("temporal"), None)]
+    assert calls == [(Workspace.open("smoke"), Memory("temporal"), None, None)]
     shown = capsys.readouterr().out
     assert shown == "round 1: 12,345 real steps recorded, 800 dreamt, -3 on the track\n"
+
+
+def test_where_arrays_lie_is_written_down(stage):
+    calls = stage("data.arrays.keep_at")
+    assert cli.main(["store", "s3://bucket/awm", "--profile", "smoke"]) == 0
+    assert calls == [(Workspace.open("smoke"), "s3://bucket/awm")]
 
 
 @pytest.mark.parametrize("interval", [[700.0, 900.0], None])
@@ -142,7 +148,7 @@ def test_evaluate_prints_what_it_found(stage, capsys, interval):
     options = ["--episodes", "2", "--frames", "reference", "--seed", "5"]
     assert cli.main(["evaluate", "spatial", "--profile", "smoke", *options]) == 0
     spatial = Agent(Memory("spatial"))
-    assert calls == [(Workspace.open("smoke"), spatial, "reference", 2, 5, None, None)]
+    assert calls == [(Workspace.open("smoke"), spatial, "reference", 2, 5, None, None, None)]
     shown = capsys.readouterr().out
     for text in ("810", "812", spatial.label):
         assert text in shown

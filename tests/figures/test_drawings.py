@@ -252,7 +252,7 @@ def test_chains_are_thin_and_their_median_thick():
 
 def test_dreams_that_are_shorter_than_laps_have_a_panel_of_their_own():
     dream, track = figures.dream_rounds([a_chain()], 128).axes
-    assert "128 steps" in dream.get_ylabel() and track.get_ylabel() == "return an episode"
+    assert "128 steps" in dream.get_ylabel() and track.get_ylabel() == "return per episode"
     assert [text.get_text() for text in track.texts] == [f"round {n}" for n in range(4)]
     dots, other = figures.dream_temperatures({1.0: [dreamt_generations()] * 2}, 128).axes
     assert dots.lines[-1].get_ydata()[0] != other.lines[-1].get_ydata()[0]

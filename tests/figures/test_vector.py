@@ -97,7 +97,7 @@ def test_the_same_drawing_is_the_same_text_and_ids_differ_between_drawings():
 def test_values_can_be_read_again():
     log = [{"round": n, "real_steps": 90_000 * n, "dreamt": 900.0 - n, "real": 300.0 + 7 * n}
            for n in range(4)]  # fmt: skip
-    for fig in both(figures.dream_rounds(log)):
+    for fig in both(figures.dream_rounds([log])):
         found = values(svg(fig, "rounds"))
         steps, real = np.array([(e["real_steps"] / 1000, e["real"]) for e in log]).T
         assert found["on the real track"][:, 0] == pytest.approx(steps, abs=0.1)

@@ -34,7 +34,7 @@ def shown(ws: Workspace) -> str:
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
     ws = Workspace.open("smoke", tmp_path_factory.mktemp("figures"))
-    figures.save(ws.images, figures.dream_rounds(ROUNDS), "dream_rounds")
+    figures.save(ws.images, figures.dream_rounds([ROUNDS]), "dream_rounds", chains=1)
     figures.save(ws.images, figures.mdp(), "MDP")
     figures.save_gif(ws.images, FILM, "agent_view", fps=5)
     path = ws.root / "index.html"
@@ -45,7 +45,7 @@ def made(tmp_path_factory):
 def test_a_figure_is_its_drawing_or_else_its_picture(workspace):
     ws = Workspace.open("smoke")
     figures.save(ws.images, figures.mdp(), "MDP")
-    figures.save(ws.images, figures.dream_rounds(ROUNDS), "dream_rounds")
+    figures.save(ws.images, figures.dream_rounds([ROUNDS]), "dream_rounds", chains=1)
     html = shown(ws)
     assert html.count('<svg class="wide" role="img" aria-label="') == 2
     assert html.count('<svg class="narrow" role="img"') == 2 and "<img" not in html
