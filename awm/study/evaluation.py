@@ -77,7 +77,7 @@ def evaluate(
 
     def drive() -> dict:  # only now V and M must be there
         place = Track.of(ws, agent.memory, frames=frames, alteration=alteration)
-        return _laps(ws, agent, place, seeds, workers, driven)
+        return _laps(ws, agent, place, seeds, (workers, cluster), driven)
 
     found = ws.record(stage, drive)
     if driven.path.exists():
@@ -119,7 +119,7 @@ def _laps(
     agent: Agent,
     place: Track,
     seeds: list[int],
-    workers,
+    hands: tuple,
     driven: _Driven | None = None,
 ) -> dict:
     controller = search.load(ws, agent)
@@ -142,14 +142,14 @@ def _laps(
             bar.update(len(done))
 
         if missing:
-            with crew(workers, cluster) as hands:
+            with crew(*hands) as workers:
                 # Tasks of half a batch keep the bar moving, and little is lost by a kill.
                 tasks = -(-len(missing) // (ws.profile.evolution.lanes // 2))
-                hands.drive(
+                workers.drive(
                     place,
                     controller.weights[None],
                     [Job(0, s) for s in missing],
-                    tasks=max(tasks if place.frames == "reference" else 1, hands.size),
+                    tasks=max(tasks if place.frames == "reference" else 1, workers.size),
                     progress=keep,
                 )
     outcomes = [known[s] for s in seeds]
@@ -242,7 +242,7 @@ def recheck(ws: Workspace, agent: Agent, workers: int | Crew | None = None) -> d
     count = min(ws.profile.test.recheck_episodes, ws.profile.test.reference_episodes)
     claimed = evaluate(ws, agent, "reference", workers=workers)["returns"][:count]
     seeds = config.track_seeds(config.TEST_SEEDS, count, ws.profile.test.first)
-    again = _laps(ws, agent, Track.of(ws, agent.memory, frames="reference"), seeds, workers)
+    again = _laps(ws, agent, Track.of(ws, agent.memory, frames="reference"), seeds, (workers,))
     return {
         "agent": agent.label,
         "episodes": count,
