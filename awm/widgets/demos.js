@@ -415,6 +415,7 @@ function awmDemos(within, find) {
       const n = facts.laps.findIndex((lap) => lap.agent === detail);
       if (n >= 0) { choices[n].checked = true; draw(); }
     });
+    scrub.value = 100; // past the start, where the camera comes close
     draw();
     clock.set(!still);
   }
