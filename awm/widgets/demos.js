@@ -410,9 +410,9 @@ function awmDemos(within, find) {
     playButton(root.querySelector("[name=play]"), clock);
     scrub.addEventListener("input", () => { clock.set(false); draw(); });
     choices.forEach((choice) => choice.addEventListener("change", draw));
-    // Another part of the page names an agent.
-    addEventListener("awm-agent", ({ detail }) => {
-      const n = facts.laps.findIndex((lap) => lap.agent === detail);
+    // A point of a figure was chosen; its text begins with an agent's name.
+    addEventListener("awm-point", ({ detail }) => {
+      const n = facts.laps.findIndex((lap) => detail.startsWith(`${lap.label}, `));
       if (n >= 0) { choices[n].checked = true; draw(); }
     });
     scrub.value = 100; // past the start, where the camera comes close

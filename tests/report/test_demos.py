@@ -281,8 +281,14 @@ def test_a_race_is_watched_through_the_eyes_of_one(shown):
     np.testing.assert_allclose(place, [50 * np.cos(2.5), -50 * np.sin(2.5)], atol=0.1)
     demo.locator("[name=lap]").nth(1).check()
     assert "chosen" in demo.locator("circle").nth(1).get_attribute("class")
-    shown.evaluate("dispatchEvent(new CustomEvent('awm-agent', {detail: 'V_track'}))")
-    assert demo.locator("[name=lap]").first.is_checked()
+    choose = "text => dispatchEvent(new CustomEvent('awm-point', {detail: text}))"
+    for text, lap in (
+        ("V alone, mean: 552", 0),
+        ("M of another kind, mean: 9", 0),
+        ("plain M, refined, one episode: 932", 1),
+    ):
+        shown.evaluate(choose, text)  # as a figure does whose point is clicked
+        assert demo.locator("[name=lap]").nth(lap).is_checked()
 
 
 @pytest.mark.browser

@@ -97,6 +97,8 @@
       if (!found.point) return hide();
       [line, at] = [found.i, found.j];
       show(found.point);
+      // A demonstration may show whose point it is.
+      if (event.type === "pointerdown") dispatchEvent(new CustomEvent("awm-point", { detail: found.point.text }));
     };
     const keys = {
       ArrowRight: () => { at += 1; }, ArrowLeft: () => { at -= 1; },
@@ -127,6 +129,8 @@
     drawing.addEventListener("focus", () => { if (drawing.matches(":focus-visible")) step(""); });
     drawing.addEventListener("keydown", (event) => {
       if (event.key === "Escape") hide();
+      const chosen = series()[line]?.[at];
+      if (event.key === "Enter" && chosen) dispatchEvent(new CustomEvent("awm-point", { detail: chosen.text }));
       if (!(event.key in keys) || event.ctrlKey || event.metaKey || event.altKey) return;
       event.preventDefault();
       step(event.key);
