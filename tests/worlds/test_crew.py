@@ -1,8 +1,12 @@
 """Workers: any executor gives the same returns, and none drives with other weights."""
 
+import os
+import subprocess
+import sys
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import replace
 from multiprocessing import get_context
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,6 +18,8 @@ from awm.store import Workspace
 from awm.training import feature_map, mdn_rnn
 from awm.worlds.crew import Crew, Dream, Track, crew, track_world
 from awm.worlds.lanes import Job, drive
+
+PACKAGE = Path(__file__).parent.parent.parent
 
 
 def layers(count, inputs=96):
@@ -133,6 +139,39 @@ def test_a_dask_cluster_drives_with_the_same_returns(smoke):
         assert hands.size == 1
         far = hands.drive(Track.of(smoke, Memory()), layers(3), JOBS, tasks=2)
     assert far == here(smoke, Memory())
+
+
+@pytest.mark.slow
+def test_dask_workers_need_no_files(smoke, smoke_copy, tmp_path):
+    """With real workers, of which one dies: what was here when the run began is all they need."""
+    distributed = pytest.importorskip("distributed")
+    place, expected = Track.of(smoke_copy, Memory()), here(smoke, Memory())
+    place.models()  # known to this process
+    (smoke_copy.root / "data").rename(tmp_path / "moved away")
+    command = (sys.executable, "-m", "distributed.cli.dask_worker", "--nthreads=1", "--no-nanny")
+    options = ("--no-dashboard", f"--local-directory={tmp_path}", "--death-timeout=60")
+    environment = {**os.environ, "AWM_ROOT": str(tmp_path / "empty"), "PYTHONPATH": str(PACKAGE)}
+    scheduler = distributed.LocalCluster(n_workers=0, dashboard_address=None)
+    with scheduler:
+        address = scheduler.scheduler_address
+        workers = [
+            subprocess.Popen([*command, address, *options], env=environment, cwd=tmp_path)
+            for _ in range(2)
+        ]
+        try:
+            with distributed.Client(address) as client:
+                client.wait_for_workers(2, timeout=60)
+            with crew(cluster=address) as hands:
+                killing = [workers[0].kill]
+                far = hands.drive(
+                    place, layers(3), JOBS, tasks=6,
+                    progress=lambda done: killing and killing.pop()(),
+                )  # fmt: skip
+        finally:
+            for worker in workers:
+                worker.kill()
+                worker.wait()
+    assert far == expected
 
 
 def test_a_cluster_that_does_not_answer_is_said():
