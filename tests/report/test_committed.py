@@ -45,6 +45,16 @@ def test_the_readme_has_the_row_of_every_result_on_reference_frames():
     assert sorted(" | ".join(row.split(" | ")[1:4]) for row in rows) == sorted(expected)
 
 
+def test_the_readme_says_what_other_searches_in_the_dream_found():
+    found = [r for r in json.loads((REPORT / "results.json").read_text()) if r["dream_steps"]]
+    dreamt = max((r for r in found if r["frames"] == "reference"), key=lambda r: r["mean"])
+    family = re.compile(re.escape(dreamt["label"]) + r"(, seed \d+)?$")
+    means = [r["mean"] for r in found if r["frames"] == "fast" and family.match(r["label"])]
+    readme = (ROOT / "README.md").read_text()
+    assert f"one of {['', 'one', 'two', 'three'][len(means)]} such searches" in readme
+    assert f"which average {sum(means) / len(means):.0f} on fast frames" in readme
+
+
 def test_the_readme_quotes_the_paper_and_the_level_of_a_solution():
     readme, paper = (ROOT / "README.md").read_text(), PUBLISHED["returns"]["full"]
     assert f"`CarRacing-v0` | {paper['mean']} ± {paper['deviation']} |" in readme
