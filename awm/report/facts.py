@@ -84,6 +84,8 @@ def values(ws: Workspace, demos: Mapping[str, str] | None = None) -> dict:
             "pair": _when("pair" in kinds),
             "faint": _when("untrained" in set(kinds) - set(profile.evolution.standardised)),
             "loud": _when("untrained" in profile.evolution.standardised),
+            "one_chain": _when(bool(dream.on_track) and not dream.chains),
+            "chains": _when(bool(dream.on_track and dream.chains)),
             "moments": _when(dream.search.moments),
             "starts": _when(not dream.search.moments),
             "held": _when(dream.search.idle_at_mean),
