@@ -102,7 +102,7 @@ def softmax(ws: Workspace, spatial: Memory, batch: int = 32) -> dict:
 def validation(ws: Workspace, updates: int = 120, batch: int = 8) -> dict:
     """Validation that trains: a plain M from scratch, and after every update one on held-out data.
 
-    Of each procedure the likelihood (nats a step) on the `validation` sequences, and on `test`
+    Of each procedure the likelihood (nats per step) on the `validation` sequences, and on `test`
     sequences that neither was shown.
     """
     data = mdn_rnn.sequences(ws)

@@ -31,7 +31,7 @@ _COUNTED = ("true", "expected", "found")
 def baselines(ws: Workspace) -> dict:
     """Simple predictors and trained Ms on the test episodes, recorded in `study/baselines.json`.
 
-    Per predictor: `nll` (nats a step, all latents), `nll_informative` (the latents that carry
+    Per predictor: `nll` (nats per step, all latents), `nll_informative` (the latents that carry
     information; the others are noise that nobody can predict), `reward_r2`, and `validation_nll`,
     which is what learning curves compare with. The predictors:
 
@@ -116,8 +116,8 @@ def _join(batches) -> tuple[Tensor, ...]:
 def attentions(ws: Workspace) -> dict:
     """M's likelihood on test episodes, recorded in `study/attentions.json`.
 
-    `nll` has for each kind that the profile compares one value a training: nats a step on the test
-    `episodes`, z drawn alike for all, as the manifests of the trainings tell it, so that their
+    `nll` has for each kind that the profile compares one value a training: nats per step on the
+    test `episodes`, z drawn alike for all, as the manifests of the trainings tell it, so that their
     weights need not be there. `gains` compares them.
     """
     stage, memories = _compared(ws, "attentions")
@@ -183,7 +183,7 @@ def control_of(nll: dict[str, list[float]]) -> str:
 
 
 def gains(nll: dict[str, list[float]]) -> dict[str, Estimate]:
-    """What attention adds to M's likelihood beyond its control, in nats a step: less is better.
+    """What attention adds to M's likelihood beyond its control, in nats per step: less is better.
 
     By attention, with Dunnett's simultaneous intervals over trainings (`attentions`); none where
     there is but one training.
@@ -254,7 +254,7 @@ def feature_maps(ws: Workspace) -> dict:
     """What is lost by a guessed feature map, on test episodes: `study/feature_maps.json`.
 
     For the `real` maps, those of the `frames` that V draws from a sampled z, and those of the
-    `head`: `r2`, the share of the maps' variance that they explain, and `nll`, nats a step of the
+    `head`: `r2`, the share of the maps' variance that they explain, and `nll`, nats per step of the
     spatially attentive M that looks at them.
     """
     memory = Memory("spatial")
