@@ -36,12 +36,13 @@ WORDS = {
     "same in all rows, is most of V's cost. Two trainings of M side by side, with one thread each, "
     "are faster than one with two.",
     "scaling": "What the world-models paper's own budget would cost: 1,800 generations of 64 "
-    "candidates, 16 rollouts each. Measured are steps a second with few workers (there are two "
+    "candidates, 16 rollouts each. Measured are steps per second with few workers (there are two "
     "cores), what a step of so many lanes takes, CMA-ES between generations, and what travels; the "
     "rest follows from these. Episodes last 150 to 1,000 steps, evenly; they are dealt out before "
-    "a generation begins, and it ends with its last. What stops scaling first is neither network "
-    "nor CMA-ES: with a thousand cores there is about one episode for each, so that most wait for "
-    "the longest, and a batch of one frame costs nearly as much as one of eight.",
+    "a generation begins, and it ends with its last. That is what stops scaling first: with a "
+    "thousand cores there is about one episode for each, so that most wait for the longest, and a "
+    "batch of one frame costs more than a third of one of eight. What travels would take a gigabit "
+    "network a small part of a generation's time.",
     "collection": "Driving, drawing, compressing and writing. Ten times the episodes need no more "
     "memory; the start of the workers weighs on the shorter run.",
 }

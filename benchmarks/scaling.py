@@ -19,7 +19,7 @@ from timing import keep, table
 from awm.evolution.optimizer import Optimizer
 from awm.ids import PLAIN
 from awm.store import Workspace
-from awm.worlds.crew import Track, crew
+from awm.worlds.crew import Track, crew, parcel
 from awm.worlds.lanes import Job, Outcome, drive
 
 GENERATIONS, CANDIDATES, ROLLOUTS = 1800, 64, 16
@@ -59,7 +59,8 @@ def bytes_a_generation(ws: Workspace, layers: np.ndarray, workers: int) -> int:
         Track.of(ws, PLAIN),
         [Job(c, s) for c in range(CANDIDATES) for s in range(ROLLOUTS)],
     )
-    out = sum(len(pickle.dumps((place, layers, jobs[n::workers]))) for n in range(workers))
+    parts = [part for part in (jobs[n::workers] for n in range(workers)) if part]
+    out = sum(len(pickle.dumps((place, *parcel(layers, part)))) for part in parts)
     back = len(pickle.dumps([Outcome(j.candidate, j.seed, 1.0, 1, 1.0, True) for j in jobs]))
     return out + back
 

@@ -8,7 +8,7 @@ runs other code refuses.
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, CancelledError, Executor, wait
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
@@ -159,13 +159,24 @@ def track_world(ws: Workspace, memory: Memory, lanes: int | None = None, **how) 
     return TrackWorld(*models, lanes, pair=memory.kind == "pair", **how)
 
 
+def parcel(layers: np.ndarray, jobs: Sequence[Job]) -> tuple[np.ndarray, list[Job], list[int]]:
+    """What a task needs of a generation: the weights of its own candidates, its jobs by their place
+    among these, and who they are.
+
+    Sent whole to each of a thousand workers, a generation's weights would be 220 MB.
+    """
+    who = sorted({job.candidate for job in jobs})
+    return layers[who], [replace(job, candidate=who.index(job.candidate)) for job in jobs], who
+
+
 def _drive(
-    place: Place, layers: np.ndarray, jobs: Sequence[Job], noise: float, models=None
+    place: Place, layers: np.ndarray, jobs: list[Job], who: list[int], noise: float, models=None
 ) -> list[Outcome]:
     if models is not None:
         place.bring(models)
     with one_thread():
-        return drive(place.open(), layers, jobs, noise)
+        driven = drive(place.open(), layers, jobs, noise)
+    return [replace(outcome, candidate=who[outcome.candidate]) for outcome in driven]
 
 
 class Crew:
@@ -195,7 +206,8 @@ class Crew:
         parts = [part for part in (jobs[i::tasks] for i in range(tasks)) if part]
 
         def submit(part, models=None):
-            return self.executor.submit(_drive, place, layers, part, steering_noise, models)
+            sent = parcel(layers, part)
+            return self.executor.submit(_drive, place, *sent, steering_noise, models)
 
         pending, outcomes = {submit(part): part for part in parts}, {}
         while pending:
