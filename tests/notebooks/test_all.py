@@ -55,8 +55,8 @@ def test_the_report_misses_nothing(study):
     page = (study.report / "index.html").read_text()
     assert not re.findall(r'class="missing[^"]*"[^>]*>(.*?)<', page)
     assert "There is no picture" not in page and "has not been run" not in page
-    for heading in ("Introduction", "Models", "Environment", "Methodology", "Results",
-                    "Discussion", "Citations"):  # fmt: skip
+    for heading in ("Introduction", "How the agent works", "Method", "Results", "Discussion",
+                    "Related work", "Reproducing this report", "References"):  # fmt: skip
         assert re.search(rf"<h2[^>]*>.*?{heading}", page), heading
     for path in NOTEBOOKS:
         assert (study.report / f"{path.stem}.html").exists()

@@ -21,4 +21,4 @@ def test_it_has_the_bar_the_tables_and_the_figures(workspace):
     assert "<h1" in html and "<footer>" in html
     numbers = [int(n) for n in re.findall(r"<strong>Table (\d+)\.</strong>", html)]
     assert numbers == list(range(1, len(numbers) + 1)) and len(numbers) >= 5
-    assert html.count('<img src="data:image/png') == 2 and "is not here" not in html
+    assert html.count('<svg class="wide"') == 3 and "is not here" not in html

@@ -211,7 +211,7 @@ AGENTS = WITH_M - {"M", "M of a round"} | {"V's agent"}
         ({"evolution__lanes": 32}, AGENTS | {"M of a round"}),
         ({"evolution__search__generations": 3}, {"agent", "V's agent", "refined", "evaluation"}),
         ({"evolution__refinement__hard_tracks": 0}, {"refined"}),
-        ({"dream__search__idle_at_mean": True}, {"dream", "spatial dream", "M of a round"}),
+        ({"dream__search__idle_at_mean": False}, {"dream", "spatial dream", "M of a round"}),
         ({"dream__round_updates": 5}, {"M of a round"}),
         ({"evolution__kinds": ("V",)}, set()),
         ({"test__episodes": 9}, set()),
