@@ -156,8 +156,8 @@ def convert(source: str, reader: str, folders: Sequence[Path] = ()) -> Body:
         html = pypandoc.convert_text(source, "html5", format=reader, extra_args=arguments)
     except (OSError, RuntimeError) as error:
         raise AwmError(f"A page of the report cannot be made: {error}") from error
-    # A line of code that is too long scrolls, for those without a mouse, too.
-    html = re.sub(r"<pre(?=[ >])", '<pre tabindex="0"', html)
+    # A line of code or a formula that is too long scrolls, for those without a mouse, too.
+    html = re.sub(r'<(pre(?=[ >])|math display="block")', r'<\1 tabindex="0"', html)
     found = re.findall(r'<h(\d) id="([^"]*)"[^>]*>(.*?)<a\s[^>]*class="anchor"', html, re.S)
     return Body(html, [(int(level), anchor, text) for level, anchor, text in found])
 
