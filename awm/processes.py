@@ -23,7 +23,8 @@ def workers(count: int | None = None, cluster: str | None = None) -> Iterator[tu
     Args:
         count: by default one a core, or one a thread of the cluster.
         cluster: the address of a Dask scheduler, whose workers need this package and no files, or
-            `"local"` for one that is started here.
+            `"local"` for one that is started here. Certificates for `tls://…` are Dask's settings
+            (`distributed.comm.tls`).
 
     Raises:
         AwmError: if no scheduler answers, or it has no workers; as `pool`.
@@ -83,6 +84,11 @@ def _dask(address: str) -> Iterator[tuple[Executor, int]]:
         return
     try:
         client = Client(address, timeout=10)
+    except TypeError as error:  # no certificate
+        raise AwmError(
+            f"{address} asks for certificates. Set those of `distributed.comm.tls` in Dask's "
+            "configuration."
+        ) from error
     except (OSError, TimeoutError, ValueError) as error:
         raise AwmError(
             f"No Dask scheduler answers at {address} ({error}). Start one with `dask scheduler` "

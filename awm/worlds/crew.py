@@ -5,8 +5,9 @@ and of the code. A worker whose files hold other weights, or none, is sent these
 runs other code refuses.
 """
 
+import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, CancelledError, Executor, wait
+from concurrent.futures import FIRST_COMPLETED, CancelledError, Executor, Future, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import ClassVar
@@ -81,6 +82,10 @@ class Place:
         store.check_code(self.code)
         return self._open()
 
+
+#: Tasks are late, and are given to idle workers too, once nothing has come for so many times as
+#: long as all that has come took; but not within so many seconds.
+_LATE, _NEVER_WITHIN = 2.0, 5.0
 
 #: What drives in this process, by memory and hashes.
 _known: dict[tuple, object] = {}
@@ -196,6 +201,8 @@ class Crew:
     ) -> list[Outcome]:
         """Drive jobs; outcomes in the order of the jobs.
 
+        Where workers are idle, tasks that are late are given to them too.
+
         Args:
             layers: C's weights `[candidates, 3, inputs + 1]`, float32.
             tasks: into how many tasks to split them; by default one a worker, which keeps lanes
@@ -205,28 +212,49 @@ class Crew:
         tasks = tasks or self.size
         parts = [part for part in (jobs[i::tasks] for i in range(tasks)) if part]
 
-        def submit(part, models=None):
-            sent = parcel(layers, part)
-            return self.executor.submit(_drive, place, *sent, steering_noise, models)
+        def submit(n: int, models=None) -> None:
+            sent = parcel(layers, parts[n])
+            future = self.executor.submit(_drive, place, *sent, steering_noise, models)
+            pending[future] = n
 
-        pending, outcomes = {submit(part): part for part in parts}, {}
-        while pending:
-            over = wait(pending, return_when=FIRST_COMPLETED).done
+        pending: dict[Future, int] = {}
+        outcomes: dict[tuple[int, int], Outcome] = {}
+        missing, repeated = set(range(len(parts))), False
+        for n in missing:
+            submit(n)
+        begun = latest = time.monotonic()
+        while missing:
+            late = latest + max(_LATE * (latest - begun), _NEVER_WITHIN)
+            watched = len(missing) < min(self.size, len(parts)) and not repeated
+            patience = max(0.0, late - time.monotonic()) if watched else None
+            over = wait(pending, patience, FIRST_COMPLETED).done
+            if not over:
+                # Its worker is slow, or cannot be reached. Whoever comes first counts: both drive
+                # the same laps.
+                repeated = True
+                for n in missing:
+                    submit(n)
             # What has been driven is told before what has failed.
             for future in sorted(over, key=lambda each: each.cancelled() or bool(each.exception())):
-                part = pending.pop(future)
+                n = pending.pop(future)
+                if n not in missing:
+                    continue
                 try:
                     done = future.result()
                 except Lacking:  # a worker without these files: it gets the models, and keeps them
-                    pending[submit(part, place.models())] = part
+                    submit(n, place.models())
                     continue
                 except CancelledError as error:
                     raise AwmError(
                         "The workers are gone: their scheduler has stopped, or dropped this run. "
                         "What is finished is kept. Start it again, and run the same command."
                     ) from error
+                missing.remove(n)
+                latest = time.monotonic()
                 outcomes |= {(o.candidate, o.seed): o for o in done}
                 progress(done)
+        for future in pending:
+            future.cancel()
         return [outcomes[job.candidate, job.seed] for job in jobs]
 
 

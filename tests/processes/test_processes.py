@@ -60,3 +60,26 @@ def test_a_worker_that_dies_is_said():
     died = pytest.raises(AwmError, match="worker process has died.*same command")
     with died, processes.pool(1) as pool:
         pool.submit(os._exit, 3).result()
+
+
+def test_a_cluster_may_ask_for_certificates():
+    distributed = pytest.importorskip("distributed")
+    pytest.importorskip("cryptography")
+    from dask import config
+
+    security = distributed.Security.temporary()
+    cluster = distributed.LocalCluster(
+        1, threads_per_worker=1, dashboard_address=None, processes=False, security=security
+    )
+    certificate = {"cert": security.tls_client_cert, "key": security.tls_client_key}
+    tls = {"ca-file": security.tls_ca_file, "client": certificate}
+    with cluster:
+        address = cluster.scheduler_address
+        with (
+            pytest.raises(AwmError, match="asks for certificates"),
+            processes.workers(cluster=address),
+        ):
+            pass
+        asked = {f"distributed.comm.tls.{name}": value for name, value in tls.items()}
+        with config.set(asked), processes.workers(cluster=address) as (executor, size):
+            assert size == 1 and executor.submit(sum, [1, 2]).result() == 3

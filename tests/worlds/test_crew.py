@@ -112,6 +112,30 @@ class Here(Executor):
         return future
 
 
+class OneHangs(Executor):
+    """Two workers, of which the first never answers what it was first asked."""
+
+    def __init__(self, pool):
+        self.pool, self.asked, self.hanging = pool, 0, Future()
+
+    def submit(self, drive, *arguments):
+        self.asked += 1
+        return self.hanging if self.asked == 1 else self.pool.submit(drive, *arguments)
+
+
+def test_laps_of_a_worker_that_hangs_are_driven_by_another(smoke, monkeypatch):
+    monkeypatch.setattr("awm.worlds.crew._NEVER_WITHIN", 0.1)
+    driven = []
+    with ThreadPoolExecutor(1) as pool:
+        hands = OneHangs(pool)
+        far = Crew(hands, 2).drive(
+            Track.of(smoke, Memory()), layers(3), JOBS, progress=driven.append
+        )
+    assert far == here(smoke, Memory())
+    assert hands.asked == 3 and hands.hanging.cancelled()
+    assert sum(map(len, driven)) == len(JOBS), "no lap is told twice"
+
+
 def test_another_head_is_another_dream(smoke_copy):
     ws, memory = smoke_copy, Memory("spatial")
     dreamt, driven = Dream.of(ws, memory), Track.of(ws, memory)
