@@ -111,7 +111,7 @@ def collect(profile: Profile = None, workers: Workers = None, cluster: Cluster =
     """Let the drivers drive, and record rollouts."""
     from awm.data.rollouts import collect
 
-    print(f"{len(collect(_open(profile), workers, cluster))} episodes")
+    print(f"{len(collect(_open(profile), cluster or workers))} episodes")
 
 
 @app.command("store")
@@ -170,7 +170,7 @@ def evolve(
     """Search for an agent: from zero, in a dream, or on from another agent, as its name says."""
     from awm.evolution.search import evolve
 
-    evolve(_open(profile), Agent.parse(agent), workers, cluster)
+    evolve(_open(profile), Agent.parse(agent), cluster or workers)
 
 
 @app.command()
@@ -184,7 +184,7 @@ def iterate(
     """Rounds of dreaming, driving and learning, from one training of M on."""
     from awm.study.rounds import rounds
 
-    for entry in rounds(_open(profile), Memory(kind, seed), workers, cluster):
+    for entry in rounds(_open(profile), Memory(kind, seed), cluster or workers):
         print(
             f"round {entry['round']}: {entry['real_steps']:,} real steps recorded, "
             f"{entry['dreamt']:.0f} dreamt, {entry['real']:.0f} on the track"
@@ -212,7 +212,7 @@ def evaluate(
     from awm.study.evaluation import evaluate, table
 
     who = Agent.parse(agent)
-    found = evaluate(_open(profile), who, frames, episodes, seed, workers, alteration, cluster)
+    found = evaluate(_open(profile), who, frames, episodes, seed, cluster or workers, alteration)
     print(table([found]).T.to_string())
 
 

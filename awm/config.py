@@ -149,6 +149,7 @@ class Test:
     altered_episodes: int = field(default=0, metadata=_LATER)
     #: Fast test tracks of an agent that the report claims; 0: as many as of the others.
     headline_episodes: int = field(default=0, metadata=_LATER)
+    steps: int = field(default=1000, metadata=_LATER)  #: of a lap, at most; 1,000 is Gymnasium's
 
 
 @dataclass(frozen=True)
@@ -346,7 +347,8 @@ PRESETS = {
                 rounds=1, round_rollouts=3, round_updates=4, on_track=(0, 1), chains=2,
             ),
             Test(
-                episodes=2, reference_episodes=2, recheck_episodes=2, dreams=4, altered_episodes=2,
+                episodes=2, reference_episodes=2, recheck_episodes=1, dreams=4, altered_episodes=2,
+                steps=100,
             ),
         ),
         Profile(

@@ -8,39 +8,85 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 
 from awm.errors import AwmError
 
+#: What a function that drives takes as its `workers`: so many processes (None: one a core), the
+#: address of a Dask scheduler, or any executor, for one task at a time.
+Workers = int | str | Executor | None
+
 #: Seconds after which a worker notices that it is alone.
 _LOOKS_EVERY = 1.0
+#: Seconds for which processes wait for more to do: they take some to start.
+_STAYS = 30.0
 
 
 @contextmanager
-def workers(count: int | None = None, cluster: str | None = None) -> Iterator[tuple[Executor, int]]:
+def opened(workers: Workers = None) -> Iterator[tuple[Executor, int]]:
     """Something that runs functions elsewhere, and how many at a time.
 
     Args:
-        count: by default one a core, or one a thread of the cluster.
-        cluster: the address of a Dask scheduler, whose workers need this package and no files, or
-            `"local"` for one that is started here. Certificates for `tls://…` are Dask's settings
-            (`distributed.comm.tls`).
+        workers: a cluster's need this package and no files; `"local"` is one that is started here.
+            Certificates for `tls://…` are Dask's settings (`distributed.comm.tls`).
 
     Raises:
         AwmError: if no scheduler answers, or it has no workers; as `pool`.
     """
-    if cluster is None:
-        count = count or os.cpu_count() or 1
+    if isinstance(workers, Executor):
+        yield workers, 1
+    elif isinstance(workers, str):
+        with _dask(workers) as found:
+            yield found
+    else:
+        count = workers or os.cpu_count() or 1
         with pool(count) as executor:
             yield executor, count
-    else:
-        with _dask(cluster) as (executor, threads):
-            yield executor, count or threads
+
+
+@dataclass(frozen=True, eq=False)
+class _Processes:
+    """Workers of this machine, and the children that there were before them."""
+
+    size: int
+    executor: ProcessPoolExecutor
+    before: frozenset
+
+    def kill(self) -> None:
+        for worker in set(multiprocessing.active_children()) - self.before:
+            worker.terminate()
+        self.executor.shutdown(wait=False, cancel_futures=True)
+
+    def dismiss(self) -> None:
+        with suppress(ValueError):  # they have found work
+            _waiting.remove(self)
+            self.executor.shutdown(wait=False)
+
+
+#: Those that wait for more to do: what was needed last.
+_waiting: list[_Processes] = []
+
+
+def _hired(size: int) -> _Processes:
+    """Those that wait, if they are so many, or new ones."""
+    while _waiting:
+        found = _waiting.pop()
+        with suppress(BrokenProcessPool):  # one may have been killed while it waited
+            if found.size == size and found.executor.submit(int).result() == 0:
+                return found
+        found.executor.shutdown(wait=False)
+    # Spawned, not forked: a fork of a process in which torch has started its threads can hang.
+    context = multiprocessing.get_context("spawn")
+    before = frozenset(multiprocessing.active_children())
+    return _Processes(size, ProcessPoolExecutor(size, context, _begin, (os.getpid(),)), before)
 
 
 @contextmanager
 def pool(workers: int | None = None) -> Iterator[ProcessPoolExecutor]:
-    """Workers for as long as the block lasts; what they still do when it fails is given up.
+    """Workers of this machine; what they still do when the block fails is given up.
+
+    They stay a while, for whoever needs as many next.
 
     Args:
         workers: by default one a core.
@@ -48,24 +94,21 @@ def pool(workers: int | None = None) -> Iterator[ProcessPoolExecutor]:
     Raises:
         AwmError: if a worker dies, killed or for want of memory.
     """
-    before = set(multiprocessing.active_children())
-    size = workers or os.cpu_count() or 1
-    # Spawned, not forked: a fork of a process in which torch has started its threads can hang.
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(size, context, _begin, (os.getpid(),)) as executor:
-        try:
-            yield executor
-        except BaseException as error:
-            for worker in set(multiprocessing.active_children()) - before:
-                worker.terminate()
-            executor.shutdown(wait=False, cancel_futures=True)
-            if isinstance(error, BrokenProcessPool):
-                raise AwmError(
-                    "A worker process has died: killed, or there was not enough memory. What is "
-                    "finished is kept; run the same command again, with fewer `--workers` if need "
-                    "be."
-                ) from error
-            raise
+    mine = _hired(workers or os.cpu_count() or 1)
+    try:
+        yield mine.executor
+    except BaseException as error:
+        mine.kill()
+        if isinstance(error, BrokenProcessPool):
+            raise AwmError(
+                "A worker process has died: killed, or there was not enough memory. What is "
+                "finished is kept; run the same command again, with fewer `--workers` if need be."
+            ) from error
+        raise
+    _waiting.append(mine)
+    timer = threading.Timer(_STAYS, mine.dismiss)
+    timer.daemon = True
+    timer.start()
 
 
 @contextmanager

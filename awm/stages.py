@@ -144,6 +144,8 @@ def evaluation(
     if (episodes, seed) != (profile.test_episodes(who, frames), profile.test.first):
         name = f"evaluations/other/{who}.{frames}-{episodes}-from-{seed}.json"
     settings: dict = {"frames": frames, "episodes": episodes, "seed": seed}
+    if "steps" in (laps := settings_of(profile.test)):  # other than Gymnasium's
+        settings["steps"] = laps["steps"]
     if alteration:
         name = f"evaluations/altered/{who}.{alteration}-{episodes}-from-{seed}.json"
         settings["alteration"] = alteration

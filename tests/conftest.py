@@ -58,7 +58,7 @@ def _make(ws) -> None:
     feature_map.train(ws)
     with ThreadPoolExecutor(1) as pool:
         for agent in (*ws.profile.agents, *ws.profile.headline, Agent(found="dream")):
-            evolve(ws, agent, workers=1, executor=pool)
+            evolve(ws, agent, pool)
 
 
 @pytest.fixture
@@ -80,9 +80,9 @@ def synthetic_ws(tmp_path_factory):
 
 @pytest.fixture
 def hands():
-    """Keywords for `evolve` and the like: a thread of this process in the place of workers."""
+    """A thread of this process in the place of workers."""
     with ThreadPoolExecutor(1) as pool:
-        yield {"executor": pool, "workers": 1}
+        yield pool
 
 
 @pytest.fixture

@@ -32,6 +32,7 @@ from awm.data import arrays
 from awm.data.drivers import DRIVERS, assign
 from awm.errors import AwmError
 from awm.ids import PLAIN, Memory
+from awm.processes import Workers
 from awm.racing import MAX_EPISODE_STEPS
 from awm.racing.car_racing import FastCarRacing
 from awm.store import Stage, Workspace
@@ -154,11 +155,11 @@ def _content(group) -> str:
     return sha256(b"".join(numbers) + names.encode()).hexdigest()[:16]
 
 
-def collect(ws: Workspace, workers: int | None = None, cluster: str | None = None) -> Rollouts:
+def collect(ws: Workspace, workers: Workers = None) -> Rollouts:
     """Let the drivers of the profile drive; returns at once if that has been done.
 
     Args:
-        workers, cluster: as for `awm.processes.workers`.
+        workers: as for `awm.processes.opened`.
     """
     data = ws.profile.data
     if unknown := dict(data.drivers).keys() - DRIVERS:
@@ -167,8 +168,7 @@ def collect(ws: Workspace, workers: int | None = None, cluster: str | None = Non
         )
     names = assign(data.rollouts, dict(data.drivers))
     drivers, lengths = [DRIVERS[name]() for name in names], _lengths(data, names)
-    stage, hands = stages.rollouts(ws.profile), {"workers": workers, "cluster": cluster}
-    record(ws, stage, names, drivers, lengths=lengths, **hands)
+    record(ws, stages.rollouts(ws.profile), names, drivers, lengths=lengths, workers=workers)
     return open_rollouts(ws)
 
 
@@ -190,8 +190,7 @@ def record(
     drivers: list,
     offset: int = 0,
     lengths: list[int] | None = None,
-    workers: int | None = None,
-    cluster: str | None = None,
+    workers: Workers = None,
 ) -> None:
     """Let drivers drive and store what happens; goes on with a store that is unfinished.
 
@@ -200,14 +199,14 @@ def record(
             pickled, and the `names` they are recorded under.
         offset: of the tracks' seeds, among those of data.
         lengths: steps of each episode, at most; by default the profile's.
-        workers, cluster: as for `awm.processes.workers`.
+        workers: as for `awm.processes.opened`.
     """
     lengths = lengths or [ws.profile.data.steps] * len(names)
     with ws.lock(stage.name):
-        _record(ws, stage, names, drivers, offset, lengths, workers, cluster)
+        _record(ws, stage, names, drivers, offset, lengths, workers)
 
 
-def _record(ws: Workspace, stage: Stage, names, drivers, offset: int, most, *hands) -> None:
+def _record(ws: Workspace, stage: Stage, names, drivers, offset: int, most, workers) -> None:
     group = _open_for_writing(ws, stage, names, offset)
     if _manifest(ws, stage).exists():
         ws.manifest(stage)
@@ -215,7 +214,7 @@ def _record(ws: Workspace, stage: Stage, names, drivers, offset: int, most, *han
     missing = [int(i) for i in np.flatnonzero(group["lengths"][:] < 0)]
     started = time.perf_counter()
     try:
-        with processes.workers(*hands) as (executor, size):
+        with processes.opened(workers) as (executor, size):
             _drive_all(group, drivers, most, missing, executor, size)
     finally:
         seconds = group.attrs["wall_time_s"] + time.perf_counter() - started

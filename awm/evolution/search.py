@@ -7,7 +7,6 @@ nothing out; so is one that is to go on for longer than before.
 
 import json
 import time
-from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -22,6 +21,7 @@ from awm.evolution.inputs import input_statistics
 from awm.evolution.optimizer import Optimizer
 from awm.ids import Agent
 from awm.models.controller import Controller, Inputs
+from awm.processes import Workers
 from awm.store import Workspace
 from awm.worlds.crew import Crew, Dream, Track, crew, dream_of
 from awm.worlds.lanes import Job
@@ -117,13 +117,7 @@ def load(ws: Workspace, agent: Agent) -> Controller:
     return Controller(arrays["parameters"], inputs, manifest)
 
 
-def evolve(
-    ws: Workspace,
-    agent: Agent,
-    workers: int | Crew | None = None,
-    cluster: str | None = None,
-    executor: Executor | None = None,
-) -> Evolution:
+def evolve(ws: Workspace, agent: Agent, workers: Workers = None) -> Evolution:
     """Search for an agent; returns at once if that has been done, goes on if interrupted.
 
     How it was found says where the search begins, at zero or at the agent's parent, and where it
@@ -133,7 +127,7 @@ def evolve(
     them. Here, not in tests, hopeless episodes end early (`Search.patience`).
 
     Args:
-        workers, cluster, executor: as for `awm.worlds.crew.crew`.
+        workers: as for `awm.processes.opened`.
 
     Raises:
         AwmError: if something that it needs is missing or does not fit, or its log is another's.
@@ -142,7 +136,7 @@ def evolve(
     if run.over:
         return run.result()
     with ws.lock(f"agents/{agent}"):
-        return _Run(ws, agent).go(workers, cluster, executor)
+        return _Run(ws, agent).go(workers)
 
 
 #: Hard tracks are drawn from so many of those that went worst.
@@ -205,7 +199,7 @@ class _Run:
     def result(self) -> Evolution:
         return Evolution(self.log, load(self.ws, self.agent))
 
-    def go(self, workers, cluster, executor) -> Evolution:
+    def go(self, workers: Workers) -> Evolution:
         if self.over:  # another run has found it in the meantime
             return self.result()
         if self.agent.parent:
@@ -218,7 +212,7 @@ class _Run:
         optimizer = Optimizer(start, search.sigma, search.population, self.agent.seed)
         optimizer.replay([entry for entry in self.log if "fitness" in entry])
         if not self.done:
-            with crew(workers, cluster, executor) as hands:
+            with crew(workers) as hands:
                 self._generations(optimizer, inputs, hands)
         self._save(optimizer, inputs)
         return self.result()

@@ -14,12 +14,13 @@ from awm import config, stages
 from awm.errors import AwmError
 from awm.evolution import search
 from awm.ids import ATTENTIONS, SEEN, Agent
+from awm.processes import Workers
 from awm.store import Workspace, read_json, sealed, unsealed
 from awm.study import statistics
 from awm.study.statistics import Estimate, Perfect
 from awm.worlds.altered import ALTERATIONS
 from awm.worlds.altered import check as check_alteration
-from awm.worlds.crew import Crew, Track, crew
+from awm.worlds.crew import Track, crew
 from awm.worlds.lanes import Job, Outcome
 from awm.worlds.track import FRAMES
 
@@ -40,9 +41,8 @@ def evaluate(
     frames: str = "fast",
     episodes: int | None = None,
     seed: int | None = None,
-    workers: int | Crew | None = None,
+    workers: Workers = None,
     alteration: str | None = None,
-    cluster: str | None = None,
 ) -> dict:
     """Drive full episodes of unseen tracks and write down what came of it.
 
@@ -54,7 +54,7 @@ def evaluate(
         seed: the first of the test tracks, by default the profile's; their seeds are disjoint from
             all others whatever this is.
         alteration: of `awm.worlds.altered`: how the world looks otherwise.
-        workers, cluster: as for `awm.worlds.crew.crew`.
+        workers: as for `awm.processes.opened`.
 
     Returns:
         A record with `mean`, `std`, `median`, `ci95` of the returns, the share of laps `finished`
@@ -75,11 +75,8 @@ def evaluate(
     driven = _Driven((ws.own / stage.name).with_suffix(".driven.jsonl"), stage.key)
     seeds = config.track_seeds(config.TEST_SEEDS, episodes, seed)
 
-    def drive() -> dict:  # only now V and M must be there
-        place = Track.of(ws, agent.memory, frames=frames, alteration=alteration)
-        return _laps(ws, agent, place, seeds, (workers, cluster), driven)
-
-    found = ws.record(stage, drive)
+    # Only while it drives, V and M must be there.
+    found = ws.record(stage, lambda: _laps(ws, agent, frames, alteration, seeds, workers, driven))
     if driven.path.exists():
         driven.path.unlink()
     return found
@@ -117,11 +114,14 @@ class _Driven:
 def _laps(
     ws: Workspace,
     agent: Agent,
-    place: Track,
+    frames: str,
+    alteration: str | None,
     seeds: list[int],
-    hands: tuple,
+    workers: Workers,
     driven: _Driven | None = None,
 ) -> dict:
+    how = {"frames": frames, "alteration": alteration, "steps": ws.profile.test.steps}
+    place = Track.of(ws, agent.memory, **how)
     controller = search.load(ws, agent)
     known: dict[int, Outcome] = {}
     if driven:
@@ -132,7 +132,7 @@ def _laps(
         total=len(seeds),
         initial=len(seeds) - len(missing),
         unit="episode",
-        desc=f"{agent.label} on {place.alteration or place.frames} frames",
+        desc=f"{agent.label} on {alteration or frames} frames",
     ) as bar:
 
         def keep(done: list[Outcome]) -> None:
@@ -142,14 +142,14 @@ def _laps(
             bar.update(len(done))
 
         if missing:
-            with crew(*hands) as workers:
+            with crew(workers) as hands:
                 # Tasks of half a batch keep the bar moving, and little is lost by a kill.
                 tasks = -(-len(missing) // (ws.profile.evolution.lanes // 2))
-                workers.drive(
+                hands.drive(
                     place,
                     controller.weights[None],
                     [Job(0, s) for s in missing],
-                    tasks=max(tasks if place.frames == "reference" else 1, workers.size),
+                    tasks=max(tasks if frames == "reference" else 1, hands.size),
                     progress=keep,
                 )
     outcomes = [known[s] for s in seeds]
@@ -157,8 +157,8 @@ def _laps(
     interval = statistics.mean_of_laps(returns)
     return {
         "agent": str(agent),
-        "frames": place.frames,
-        **({"alteration": place.alteration} if place.alteration else {}),
+        "frames": frames,
+        **({"alteration": alteration} if alteration else {}),
         "episodes": len(seeds),
         "mean": float(returns.mean()),
         "std": float(returns.std()),
@@ -173,9 +173,7 @@ def _laps(
     }
 
 
-def evaluate_altered(
-    ws: Workspace, agent: Agent, workers: int | Crew | None = None
-) -> dict[str, dict]:
+def evaluate_altered(ws: Workspace, agent: Agent, workers: Workers = None) -> dict[str, dict]:
     """What an agent earns where the world looks otherwise: `evaluate`, by alteration.
 
     On the profile's number of fast test tracks, the first of those it has driven as they are.
@@ -232,7 +230,7 @@ def table(results: Sequence[dict]) -> pd.DataFrame:
     return shown.astype(dict.fromkeys(("mean", "SD", "median"), int))
 
 
-def recheck(ws: Workspace, agent: Agent, workers: int | Crew | None = None) -> dict:
+def recheck(ws: Workspace, agent: Agent, workers: Workers = None) -> dict:
     """Drive the first of the reference tracks again, and compare with what is claimed of them.
 
     Returns the number of `episodes`, the `claimed` mean of these tracks and the new one (`again`),
@@ -242,7 +240,7 @@ def recheck(ws: Workspace, agent: Agent, workers: int | Crew | None = None) -> d
     count = min(ws.profile.test.recheck_episodes, ws.profile.test.reference_episodes)
     claimed = evaluate(ws, agent, "reference", workers=workers)["returns"][:count]
     seeds = config.track_seeds(config.TEST_SEEDS, count, ws.profile.test.first)
-    again = _laps(ws, agent, Track.of(ws, agent.memory, frames="reference"), seeds, (workers,))
+    again = _laps(ws, agent, "reference", None, seeds, workers)
     return {
         "agent": agent.label,
         "episodes": count,

@@ -17,14 +17,15 @@ from awm.evolution import search
 from awm.ids import Agent, Memory
 from awm.models.mdn_rnn import MDNRNN
 from awm.models.vae import squared_error, to_input
+from awm.processes import Workers
 from awm.store import Workspace
 from awm.training import mdn_rnn, vae
 from awm.training.sequences import losses
-from awm.worlds.crew import Crew, Track, crew
+from awm.worlds.crew import Track, crew
 from awm.worlds.lanes import Job
 
 
-def faults(ws: Workspace, agent: Agent, workers: int | Crew | None = None) -> dict:
+def faults(ws: Workspace, agent: Agent, workers: Workers = None) -> dict:
     """All of them, some on that agent, recorded in `study/faults.json`."""
     spatial = Memory("spatial")
     stage = stages.finding(
@@ -36,14 +37,13 @@ def faults(ws: Workspace, agent: Agent, workers: int | Crew | None = None) -> di
     )
 
     def compute() -> dict:
-        with crew(workers) as hands:
-            return {
-                "sampling": sampling(ws),
-                "softmax": softmax(ws, spatial),
-                "validation": validation(ws),
-                "memory": memory(ws, agent, hands),
-                "ranking": ranking(ws, agent, hands),
-            }
+        return {
+            "sampling": sampling(ws),
+            "softmax": softmax(ws, spatial),
+            "validation": validation(ws),
+            "memory": memory(ws, agent, workers),
+            "ranking": ranking(ws, agent, workers),
+        }
 
     return ws.record(stage, compute)
 
@@ -127,7 +127,7 @@ def validation(ws: Workspace, updates: int = 120, batch: int = 8) -> dict:
     return {"right": run(False), "wrong": run(True)}
 
 
-def memory(ws: Workspace, agent: Agent, workers: int | Crew | None = None) -> dict:
+def memory(ws: Workspace, agent: Agent, workers: Workers = None) -> dict:
     """A memory that is emptied before every step: mean returns on validation tracks."""
     how, layers = ws.profile.evolution.search, search.load(ws, agent).weights[None]
     tracks = config.track_seeds(config.VALIDATION_SEEDS, how.validation_tracks)
@@ -140,9 +140,7 @@ def memory(ws: Workspace, agent: Agent, workers: int | Crew | None = None) -> di
     return {**means, "tracks": len(tracks)}
 
 
-def ranking(
-    ws: Workspace, agent: Agent, workers: int | Crew | None = None, candidates: int = 24
-) -> dict:
+def ranking(ws: Workspace, agent: Agent, workers: Workers = None, candidates: int = 24) -> dict:
     """Evolution on one track: how well few tracks rank candidates as many others do.
 
     Candidates about the controller drive `tracks` validation tracks. `agreement` has Spearman's

@@ -19,20 +19,18 @@ from awm.data.rollouts import Rollouts, held_out_frames, open_rollouts
 from awm.data.rollouts import record as record_rollouts
 from awm.evolution.search import best_validated, evolve, load, log_of
 from awm.ids import PLAIN, Agent, Memory
+from awm.processes import Workers
 from awm.store import Stage, Workspace
 from awm.training import mdn_rnn, vae
-from awm.worlds.crew import crew
 from awm.worlds.track import AgentDriver
 
 
-def chains(ws: Workspace, workers: int | None = None) -> list[list[dict]]:
+def chains(ws: Workspace, workers: Workers = None) -> list[list[dict]]:
     """Go through all `rounds` of each of a profile's chains, as `Profile.chains` orders them."""
     return [rounds(ws, memory, workers) for memory in ws.profile.chains]
 
 
-def rounds(
-    ws: Workspace, memory: Memory = PLAIN, workers: int | None = None, cluster: str | None = None
-) -> list[dict]:
+def rounds(ws: Workspace, memory: Memory = PLAIN, workers: Workers = None) -> list[dict]:
     """Go through all rounds of a chain; returns at once if it has been done, else goes on.
 
     An entry of the result is a round: `round`, the `agent` that dreamt best, `real_steps` recorded
@@ -43,7 +41,7 @@ def rounds(
 
     Args:
         memory: the M that dreams, of round 0.
-        workers, cluster: as for `awm.processes.workers`.
+        workers: as for `awm.processes.opened`.
 
     Raises:
         AwmError: before anything is done, if there are not as many tracks to record.
@@ -52,13 +50,12 @@ def rounds(
     ws.profile.tracks_of(each[-1])
     if found := ws.fitting(stage):
         return found["rounds"]
-    with crew(workers, cluster) as hands:
-        for m in each:
-            if m.round:
-                record(ws, m, workers, cluster)
-                mdn_rnn.train(ws, m)
-            for agent in ws.profile.dreamers(m):
-                evolve(ws, agent, hands)
+    for m in each:
+        if m.round:
+            record(ws, m, workers)
+            mdn_rnn.train(ws, m)
+        for agent in ws.profile.dreamers(m):
+            evolve(ws, agent, workers)
     return ws.record(stage, lambda: {"rounds": [_round(ws, m) for m in each]})["rounds"]
 
 
@@ -117,9 +114,7 @@ def _round(ws: Workspace, memory: Memory) -> dict:
     }
 
 
-def record(
-    ws: Workspace, memory: Memory, workers: int | None = None, cluster: str | None = None
-) -> None:
+def record(ws: Workspace, memory: Memory, workers: Workers = None) -> None:
     """Record what a memory of a later round learns from: the agents of the round before drive.
 
     Every episode has a copy of its own, as far from its agent as candidates of the evolution are,

@@ -18,13 +18,14 @@ from awm import config, stages
 from awm.evolution import search
 from awm.ids import Agent, Memory
 from awm.models.controller import Controller, act
+from awm.processes import Workers
 from awm.store import Workspace
 from awm.study.evaluation import evaluate
 from awm.study.rounds import waking
 from awm.training import mdn_rnn
 from awm.training.sequences import SequenceData
 from awm.worlds import dream
-from awm.worlds.crew import Crew, crew, dream_of
+from awm.worlds.crew import dream_of
 from awm.worlds.dream import DreamSource, DreamWorld
 from awm.worlds.lanes import Job, drive, one_thread
 
@@ -33,7 +34,7 @@ _WAYS = {"free": False, "held": True}
 _FEWEST = 4
 
 
-def transfer(ws: Workspace, kind: str = "plain", workers: int | Crew | None = None) -> dict:
+def transfer(ws: Workspace, kind: str = "plain", workers: Workers = None) -> dict:
     """Dreamt and real returns of every agent that drives with M, in `study/transfer.json`.
 
     Dreams are those of M as the drivers' rollouts taught it (`first`) and as the last round of
@@ -91,10 +92,9 @@ def _measure(
     ws: Workspace,
     chains: dict[Memory, dict[str, Memory]],
     agents: dict[Memory, list[Agent]],
-    workers,
+    workers: Workers,
 ) -> dict:
-    with crew(workers) as hands:
-        found = {m: _returns(ws, memories, agents[m], hands) for m, memories in chains.items()}
+    found = {m: _returns(ws, memories, agents[m], workers) for m, memories in chains.items()}
     every = [(a, entry) for m in chains for a, entry in zip(agents[m], found[m], strict=True)]
     entries = [entry for _, entry in every]
     dreamers = [entry for a, entry in every if a.found == "dream"]
@@ -114,13 +114,13 @@ def _measure(
 
 
 def _returns(
-    ws: Workspace, memories: dict[str, Memory], agents: list[Agent], hands: Crew
+    ws: Workspace, memories: dict[str, Memory], agents: list[Agent], workers: Workers
 ) -> list[dict]:
     """What each agent of a chain earns on the road and in dreams, an entry each."""
     controllers, found = [search.load(ws, agent) for agent in agents], []
     worlds = {way: _worlds(ws, memories, held) for way, held in _WAYS.items()}
     for agent in agents:
-        laps = evaluate(ws, agent, workers=hands)
+        laps = evaluate(ws, agent, workers=workers)
         steps = worlds["free"]["first"].steps
         pace = steps * sum(laps["returns"]) / sum(laps["lengths"])
         entry = {"agent": str(agent), "real": laps["mean"], "pace": pace}

@@ -18,6 +18,7 @@ from awm import processes, stages, store
 from awm.config import Search
 from awm.errors import AwmError
 from awm.ids import Memory
+from awm.processes import Workers
 from awm.racing import MAX_EPISODE_STEPS
 from awm.store import Workspace
 from awm.training import mdn_rnn, vae
@@ -99,6 +100,7 @@ class Track(Place):
     frames: str = "fast"
     forgetful: bool = False
     alteration: str | None = None
+    steps: int = MAX_EPISODE_STEPS
 
     def _load(self):
         v = vae.load(self.ws)
@@ -107,7 +109,9 @@ class Track(Place):
     def _open(self) -> World:
         lanes = self.ws.profile.evolution.lanes
         how = {"pair": self.memory.kind == "pair", "alteration": self.alteration}
-        return TrackWorld(*self.models(), lanes, self.frames, self.forgetful, **how)
+        world = TrackWorld(*self.models(), lanes, self.frames, self.forgetful, **how)
+        world.steps = self.steps
+        return world
 
 
 @dataclass(frozen=True)
@@ -259,25 +263,7 @@ class Crew:
 
 
 @contextmanager
-def crew(
-    workers: int | Crew | None = None,
-    cluster: str | None = None,
-    executor: Executor | None = None,
-) -> Iterator[Crew]:
-    """Workers for as long as the block lasts.
-
-    Args:
-        workers, cluster: as for `awm.processes.workers`; or a crew that is at work already, since
-            processes take seconds to start.
-        executor: any other, with so many tasks at a time as `workers` says.
-
-    Raises:
-        AwmError: if no scheduler answers, or it has no workers.
-    """
-    if isinstance(workers, Crew):
-        yield workers
-    elif executor is not None:
-        yield Crew(executor, workers or 2)
-    else:
-        with processes.workers(workers, cluster) as (executor, size):
-            yield Crew(executor, size)
+def crew(workers: Workers = None) -> Iterator[Crew]:
+    """Workers for as long as the block lasts; as `awm.processes.opened`."""
+    with processes.opened(workers) as found:
+        yield Crew(*found)

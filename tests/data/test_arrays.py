@@ -84,7 +84,7 @@ def test_a_missing_library_is_named(workspace, monkeypatch):
 def test_a_cluster_collects_without_files(smoke, tmp_path):
     pytest.importorskip("distributed")
     ws = Workspace.open("smoke", tmp_path)
-    collect(ws, cluster="local")
+    collect(ws, "local")
     stage = stages.rollouts(ws.profile)
     assert ws.manifest(stage)["content"] == smoke.manifest(stage)["content"]
 

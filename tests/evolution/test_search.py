@@ -112,9 +112,7 @@ def test_what_a_log_tells_is_what_was_driven(smoke_copy, hands):
     optimizer = Optimizer(np.zeros(inputs.parameters), how.sigma, how.population, seed=0)
     candidates = optimizer.ask()
     jobs = [Job(c, t, how.patience) for c in range(len(candidates)) for t in entry["seeds"]]
-    outcomes = Crew(hands["executor"], 1).drive(
-        Track.of(smoke_copy, PLAIN), inputs.fold(candidates), jobs
-    )
+    outcomes = Crew(hands, 1).drive(Track.of(smoke_copy, PLAIN), inputs.fold(candidates), jobs)
     returns = np.array([o.episode_return for o in outcomes]).reshape(len(candidates), -1)
     assert entry["fitness"] == returns.mean(1).tolist()
     assert entry["best"] == max(entry["fitness"]) and entry["worst"] == min(entry["fitness"])
@@ -129,9 +127,7 @@ def test_a_refinement_begins_at_its_parent(smoke, hands):
     # What is validated in the end is the average of the last means, with noise on the steering.
     layers = start.inputs.fold(optimizer.average(how.averaged)[None])
     jobs = [Job(0, t, how.patience) for t in found.manifest["validation_seeds"]]
-    outcomes = Crew(hands["executor"], 1).drive(
-        Track.of(smoke, PLAIN), layers, jobs, how.steering_noise
-    )
+    outcomes = Crew(hands, 1).drive(Track.of(smoke, PLAIN), layers, jobs, how.steering_noise)
     returns = [round(o.episode_return, 1) for o in outcomes]
     assert returns == log[-1]["validation_returns"]
 
@@ -210,7 +206,7 @@ def test_a_killed_search_ends_as_if_nothing_had_happened(agent, smoke_copy, hand
     lines = path_of(smoke_copy, agent).read_text().splitlines()
     # Killed in the middle of a line.
     path_of(smoke_copy, agent).write_text(lines[0] + "\n" + lines[1][:40])
-    again = evolve(smoke_copy, agent, **hands)
+    again = evolve(smoke_copy, agent, hands)
     assert untimed(again.log) == untimed(whole)
     assert untimed(log_of(smoke_copy, agent)) == untimed(whole)
     assert np.array_equal(again.controller.parameters, before.parameters)

@@ -77,9 +77,27 @@ def test_a_cluster_may_ask_for_certificates():
         address = cluster.scheduler_address
         with (
             pytest.raises(AwmError, match="asks for certificates"),
-            processes.workers(cluster=address),
+            processes.opened(address),
         ):
             pass
         asked = {f"distributed.comm.tls.{name}": value for name, value in tls.items()}
-        with config.set(asked), processes.workers(cluster=address) as (executor, size):
+        with config.set(asked), processes.opened(address) as (executor, size):
             assert size == 1 and executor.submit(sum, [1, 2]).result() == 3
+
+
+def test_workers_wait_for_who_needs_as_many_and_the_dead_are_replaced():
+    def pids(size):
+        with processes.pool(size) as pool:
+            return {job.result() for job in [pool.submit(os.getpid) for _ in range(8)]}
+
+    first = pids(1)
+    assert pids(1) == first
+    os.kill(*first, signal.SIGKILL)
+    time.sleep(0.2)
+    second = pids(1)
+    assert second != first
+    assert pids(2).isdisjoint(second)
+    deadline = time.monotonic() + 10
+    while any(map(alive, second)):
+        assert time.monotonic() < deadline, "those that nobody needs are sent away"
+        time.sleep(0.05)

@@ -54,7 +54,7 @@ def test_returns_do_not_depend_on_the_number_of_workers(smoke):
 def test_returns_do_not_depend_on_the_number_of_tasks(place, smoke, short_laps):
     described = place.of(smoke, Memory())
     expected = sorted(drive(described.open(), layers(3), JOBS), key=key)
-    with ThreadPoolExecutor(1) as pool, crew(executor=pool) as hands:
+    with ThreadPoolExecutor(1) as pool, crew(pool) as hands:
         for tasks in (1, 4, 99):
             found = hands.drive(described, layers(3), JOBS[::-1], tasks=tasks)
             assert found == expected[::-1], "in the order of the jobs"
@@ -159,7 +159,7 @@ def test_a_dask_cluster_drives_with_the_same_returns(smoke):
     local = distributed.LocalCluster(
         n_workers=1, threads_per_worker=1, dashboard_address=None, processes=False
     )
-    with local, crew(cluster=local.scheduler_address) as hands:
+    with local, crew(local.scheduler_address) as hands:
         assert hands.size == 1
         far = hands.drive(Track.of(smoke, Memory()), layers(3), JOBS, tasks=2)
     assert far == here(smoke, Memory())
@@ -185,7 +185,7 @@ def test_dask_workers_need_no_files(smoke, smoke_copy, tmp_path):
         try:
             with distributed.Client(address) as client:
                 client.wait_for_workers(2, timeout=60)
-            with crew(cluster=address) as hands:
+            with crew(address) as hands:
                 killing = [workers[0].kill]
                 far = hands.drive(
                     place, layers(3), JOBS, tasks=6,
@@ -200,7 +200,7 @@ def test_dask_workers_need_no_files(smoke, smoke_copy, tmp_path):
 
 def test_a_cluster_that_does_not_answer_is_said():
     pytest.importorskip("distributed")
-    with pytest.raises(AwmError, match="No Dask scheduler answers"), crew(cluster="nowhere"):
+    with pytest.raises(AwmError, match="No Dask scheduler answers"), crew("nowhere"):
         pass
 
 
