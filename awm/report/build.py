@@ -16,17 +16,11 @@ from awm.ids import Agent, Memory
 from awm.report import facts, page
 from awm.report.card import card
 from awm.report.page import Body
-from awm.report.records import Value, duration, record
+from awm.report.records import STAGES, Value, duration, record
 from awm.report.story import Story
 from awm.store import Workspace
 from awm.study import results
 from awm.widgets import demos
-
-#: What the table of provenance lists, in its order.
-_RECORDS = (
-    "rollouts*.json", "vae.json", "mdn_rnn/*.json", "feature_map.json", "agents/*.json",
-    "evaluations/*.json", "evaluations/altered/*.json", "study/*.json",
-)  # fmt: skip
 
 
 def build(profile: Profile | str | Workspace | None = None) -> Path:
@@ -45,7 +39,7 @@ def build(profile: Profile | str | Workspace | None = None) -> Path:
     with TemporaryDirectory(prefix=".report-", dir=ws.root) as made:
         pages = {f"{name}.html": _notebook(ws, name, executed) for name in executed}
         story = _story(ws, executed)
-        names = [name for pattern in _RECORDS for name in ws.names(pattern)]
+        names = [name for kind in STAGES.values() for glob in kind for name in ws.names(glob)]
         names += [f"notebooks/{name}.json" for name in executed]
         pages |= {"index.html": page.page(ws, "index", story, executed, _stages(ws, names))}
         picture = card(story.title, story.summary, ws.images / "CarRacing.gif")

@@ -17,7 +17,7 @@ from awm import store
 from awm.errors import AwmError
 from awm.report import page
 from awm.report.page import Body, escape, fenced, quoted
-from awm.report.records import ABSENT, Text, Value, maker, within
+from awm.report.records import ABSENT, Text, Value, maker, when, within
 from awm.store import Workspace
 
 _MARK = re.compile(ABSENT.format("([^\ue001]*)"))
@@ -52,8 +52,9 @@ class Story:
             finalize=_written,
         )
         functions = {name: getattr(self, name) for name in ("figure", "code", "notebook", "link")}
+        functions |= {"when": when, "site": _site()}
         try:
-            text = environment.from_string(source).render(**functions, **_published(), **values)
+            text = environment.from_string(source).render(functions | values)
         except jinja2.TemplateError as error:
             raise AwmError(f"The story of the report cannot be told: {error}.") from error
         return page.convert(self.prune(text), page.STORY, [self.workspace.images])
@@ -137,13 +138,9 @@ class Story:
         return f"\n\n::: note\n{note}\n:::\n\n" if made else ""
 
 
-def _published() -> dict:
-    """`site.repository` and `site.homepage`, which take their paragraph with them when unset."""
-    return {
-        "site": {
-            name: Value(Text(at) if at else None, "") for name, at in asdict(page.site()).items()
-        }
-    }
+def _site() -> dict[str, Value]:
+    """Where the study is published: an address that is unset takes its paragraph with it."""
+    return {name: Value(Text(at) if at else None, "") for name, at in asdict(page.site()).items()}
 
 
 def _blocks(text: str) -> list[str]:

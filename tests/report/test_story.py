@@ -44,8 +44,8 @@ def told(ws, text: str, executed=None, **values) -> str:
         ("vae.wall_time_s.time", "1 min 15 s", "wall_time_s"),
         ("vae.steps.millions()", "2.34", "steps"),
         ("vae.history[2].nll.to(2)", "7.25", "history.2.nll"),
-        ("vae.history.lowest_of('nll').to(2)", "7.25", "history, lowest nll"),
-        ("vae.history.last_of('nll')", "8", "history, last nll"),
+        ("vae.history.pick('lowest', 'nll').to(2)", "7.25", "history, lowest nll"),
+        ("vae.history.pick('last', 'nll')", "8", "history, last nll"),
         ("vae.test.error.minus(vae.updates).signed()", "−1,185", "test.error less updates"),
     ],
 )
