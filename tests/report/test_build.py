@@ -8,13 +8,12 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import nbformat
-import numpy as np
 import pandas as pd
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from PIL import Image
 
-from awm import stages, store
+from awm import figures, stages, store
 from awm.config import PRESETS
 from awm.errors import AwmError
 from awm.ids import KINDS, SEEN, Agent
@@ -118,7 +117,7 @@ def make(ws):
             evaluation(ws, f"{kind}_track_refined", frames, returns)
     evaluation(ws, "plain-round1_dream", "fast", [640.0] * 10)
     ws.images.mkdir(exist_ok=True)
-    Image.fromarray(np.zeros((4, 4, 3), np.uint8)).save(ws.images / "MDP.png")
+    figures.save(ws.images, figures.mdp(), "MDP")
     notebook(
         ws, "02_vae",
         new_markdown_cell("# Teaching V to *see*\n\nThe latent $z_t$.\n\n## Training"),
