@@ -6,7 +6,7 @@ Heavy modules are imported inside of the commands, so that `awm --help` answers 
 import ast
 import sys
 from collections.abc import Sequence
-from typing import Annotated, Optional
+from typing import Annotated
 
 import typer
 
@@ -24,12 +24,12 @@ train = typer.Typer(no_args_is_help=True, help="Train V, M or the feature map's 
 app.add_typer(train, name="train")
 
 Profile = Annotated[
-    Optional[str],  # noqa: UP045, typer reads it
+    str | None,
     typer.Option(help="smoke, quick, paper or one of your own; by default paper once it is there."),
 ]
-Workers = Annotated[Optional[int], typer.Option(min=1, help="Processes; by default one a core.")]  # noqa: UP045
+Workers = Annotated[int | None, typer.Option(min=1, help="Processes; by default one a core.")]
 Cluster = Annotated[
-    Optional[str],  # noqa: UP045
+    str | None,
     typer.Option(
         metavar="ADDRESS",
         help="Drive on this Dask scheduler's cluster; its workers need this package, and no files.",
@@ -61,7 +61,7 @@ def report(
     profile: Profile = None,
     retrain: Annotated[bool, typer.Option(help="Train everything anew, from nothing.")] = False,
     only: Annotated[
-        Optional[str],  # noqa: UP045
+        str | None,
         typer.Option(metavar="02,04_attention", help="Run these notebooks alone."),
     ] = None,
     render_only: Annotated[bool, typer.Option(help="Run no notebook.")] = False,
@@ -195,13 +195,13 @@ def iterate(
 def evaluate(
     agent: Who,
     frames: Annotated[str, typer.Option(help="fast, or reference: Gymnasium's own.")] = "fast",
-    episodes: Annotated[Optional[int], typer.Option(min=1)] = None,  # noqa: UP045
+    episodes: Annotated[int | None, typer.Option(min=1)] = None,
     seed: Annotated[
-        Optional[int],  # noqa: UP045
+        int | None,
         typer.Option(min=0, help="The first of the test tracks; by default the profile's."),
     ] = None,
     alteration: Annotated[
-        Optional[str],  # noqa: UP045
+        str | None,
         typer.Option(help="Let the world look otherwise: colours, bars or patch."),
     ] = None,
     profile: Profile = None,

@@ -1,9 +1,10 @@
-"""Closed-loop steps a second with the paper's sizes: simulator, V, M and C.
+"""Closed-loop steps a second: simulator, V, M and C; then plain M over lanes and workers, and where
+the time of a step goes.
 
-Ours (lanes in lockstep, one worker a core) for every M, with V's encoder of the second edition and,
-for plain M, with the paper's; against the loop that most re-implementations have: one Gymnasium
-environment, frames resized, the paper's encoder, batches of one. Then plain M over lanes and
-workers, and where the time of a step goes.
+Frames go through V, M and C and back to the simulator, at the paper's sizes. V's encoder is that of
+the second edition, but for the row that names the paper's. The last row is what most re-
+implementations do: Gymnasium's environment, a resize, the paper's encoder, and batches of one.
+Episodes here are short, so that resets and the last, unfilled batches count.
 
     python benchmarks/closed_loop.py
 """

@@ -1,6 +1,9 @@
 """Frames collected and stored a second, and the memory that it takes.
 
-python benchmarks/collection.py
+Driving, drawing, compressing and writing. Ten times the episodes need no more memory; the start of
+the workers weighs on the shorter run.
+
+    python benchmarks/collection.py
 """
 
 import json

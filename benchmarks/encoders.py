@@ -1,9 +1,14 @@
 """Encoders and decoders for V, cheap and dear: their cost, their error, what z tells a probe.
 
-All are trained on the same frames in the same order: the encoders with the paper's decoder, the
-decoders with the chosen encoder. What is finished is kept, so that an interrupted run goes on.
+V's encoder was most of a closed-loop step, so cheaper ones were compared: trained on the same
+frames in the same order, with the paper's decoder, for a fifth of a full training; and cheaper
+decoders, which bound V's training, with the encoder that was chosen, “patches, slim”. An error is
+the summed squared error of a frame of the test episodes. Probes are linear: R² of the car's
+distance from the road's middle, its heading, and the bend ahead, from z alone.
 
-python benchmarks/encoders.py [updates] [name ...]
+What is finished is kept, so that an interrupted run goes on.
+
+    python benchmarks/encoders.py [updates] [name ...]
 """
 
 import sys

@@ -3,65 +3,52 @@
 python benchmarks/page.py
 """
 
+import ast
+from collections.abc import Callable, Iterable
+
 from timing import RESULTS, shown
 
 from awm import figures, store
 from awm.figures.theme import FAINT, drawing, model_color
 from awm.ids import Memory
 from awm.report import page
-from awm.report.page import escape, quoted
+from awm.report.page import escape
+from awm.report.story import Story
 from awm.store import Workspace
 
-ORDER = ("simulator", "closed_loop", "encoders", "dreaming", "training", "collection", "scaling")
-
-WORDS = {
-    "simulator": "The same track and the same actions, one environment on one core. Physics and "
-    "rewards of the first two are Gymnasium's, bit for bit, and their frames agree to within a "
-    "level of 255. EnvPool's pixels and tracks are others.",
-    "closed_loop": "Frames go through V, M and C and back to the simulator, at the paper's sizes. "
-    "V's encoder is that of the second edition, but for the row that names the paper's. "
-    "The last row is what most re-implementations do: Gymnasium's environment, a resize, the "
-    "paper's encoder, and batches of one. Episodes here are short, so that resets and the last, "
-    "unfilled batches count.",
-    "encoders": "V's encoder was most of a closed-loop step, so cheaper ones were compared: "
-    "trained on the same frames in the same order, with the paper's decoder, for a fifth of a full "
-    "training; and cheaper decoders, which bound V's training, with the encoder that was chosen, "
-    "“patches, slim”. An error is the summed squared error of a frame of the test episodes. Probes "
-    "are linear: R² of the car's distance from the road's middle, its heading, and the bend ahead, "
-    "from z alone.",
-    "dreaming": "M in the simulator's place: an LSTM step, the mixture's sample, reward, end, and "
-    "C. An M with spatial attention looks at V's map, which a small head guesses from z; “frames”: "
-    "each step decodes and encodes a frame instead.",
-    "training": "Forward, backward and Adam on random data of the paper's sizes. The decoder, the "
-    "same in all rows, is most of V's cost. Two trainings of M side by side, with one thread each, "
-    "are faster than one with two.",
-    "scaling": "What the world-models paper's own budget would cost: 1,800 generations of 64 "
-    "candidates, 16 rollouts each. Measured are steps per second with few workers (there are two "
-    "cores), what a step of so many lanes takes, CMA-ES between generations, and what travels; the "
-    "rest follows from these. Episodes last 150 to 1,000 steps, evenly; they are dealt out before "
-    "a generation begins, and it ends with its last. That is what stops scaling first: with a "
-    "thousand cores there is about one episode for each, so that most wait for the longest, and a "
-    "batch of one frame costs more than a third of one of eight. What travels would take a gigabit "
-    "network a small part of a generation's time.",
-    "collection": "Driving, drawing, compressing and writing. Ten times the episodes need no more "
-    "memory; the start of the workers weighs on the shorter run.",
-}
-
-INTRODUCTION = (
-    "Every contender of a table ran in turn in one process tree, so the ratios hold where the "
-    "absolute numbers may not."
-)
+#: The scripts, in the order of the page.
+SCRIPTS = ("simulator", "closed_loop", "encoders", "dreaming", "training", "collection", "scaling")
 
 
-def rows(name: str, table: dict) -> str:
-    """A table of rates as Markdown."""
+def markdown(name: str, title: str, head: list[str], rows: Iterable[list[str]]) -> str:
+    """A table as Markdown."""
+    lines = [f"| {' | '.join(cells)} |" for cells in (head, ["---"] * len(head), *rows)]
+    return "\n".join([*lines, "", f": {escape(title)} {{#tbl-{name}}}"])
+
+
+def rates(name: str, table: dict) -> str:
+    """A table of rates, and of their ratios to the baseline if there is one."""
     baseline = table["rates"].get(table["baseline"])
-    lines = [f"| Contender | {escape(table['unit'])} |{' times the peer |' * bool(baseline)}"]
-    lines.append("|---|---|" + "---|" * bool(baseline))
-    for contender, rate in table["rates"].items():
-        ratio = f" {rate / baseline:,.1f}\\ × |" if baseline else ""
-        lines.append(f"| {escape(contender)} | {shown(rate)} |{ratio}")
-    return "\n".join([*lines, "", f": {escape(table['title'])} {{#tbl-{name}}}"])
+    head = ["Contender", escape(table["unit"]), *["times the peer"] * bool(baseline)]
+    rows = (
+        [escape(contender), shown(rate), *([f"{rate / baseline:,.1f}\\ ×"] if baseline else [])]
+        for contender, rate in table["rates"].items()
+    )
+    return markdown(name, table["title"], head, rows)
+
+
+def trained(found: dict) -> str:
+    """What training found of each encoder and decoder."""
+    encoders, speed = found["encoders"], found["tables"][0]["rates"]
+    first = next(iter(encoders.values()))
+    rows = (
+        [escape(name), f"{one['mflop']:.1f}", shown(speed[name]), f"{one['error']:.1f}"]
+        + [f"{r2:.2f}" for r2 in one["probes"].values()]
+        for name, one in encoders.items()
+    )
+    title = f"After {first['updates']:,} updates; one thread, batches of 16"
+    head = ["V", "MFLOP", "frames/s", "error", *first["probes"]]
+    return markdown("encoders", title, head, rows)
 
 
 @drawing
@@ -115,66 +102,52 @@ def pareto(encoders: dict, names: list[str]) -> figures.theme.Canvas:
     return fig
 
 
-def trained(found: dict) -> str:
-    """What training found of each encoder and decoder, as Markdown."""
-    probes = list(next(iter(found["encoders"].values()))["probes"])
-    speed = found["tables"][0]["rates"]
-    lines = [f"| V | MFLOP | frames/s | error |{''.join(f' {probe} |' for probe in probes)}"]
-    lines.append("|---|---|---|---|" + "---|" * len(probes))
-    for name, one in found["encoders"].items():
-        r2 = "".join(f" {one['probes'][probe]:.2f} |" for probe in probes)
-        cost = f"{one['mflop']:.1f} | {shown(speed[name])}"
-        lines.append(f"| {escape(name)} | {cost} | {one['error']:.1f} |{r2}")
-    updates = next(iter(found["encoders"].values()))["updates"]
-    title = f"After {updates:,} updates; one thread, batches of 16"
-    return "\n".join([*lines, "", f": {title} {{#tbl-encoders}}"])
-
-
-def picture(ws: Workspace, fig, name: str) -> str:
-    """A figure with its caption as Markdown; the picture is written to `images/`."""
-    file = figures.save(ws.images, fig, name).name
-    words = figures.captions(ws.images)[name]
-    return (
-        f"::: {{#fig-{name}}}\n![]({file}){{alt={quoted(words['alt'])}}}\n\n{words['caption']}\n:::"
+def section(name: str, found: dict, figure: Callable[[str, figures.theme.Canvas], str]) -> str:
+    """What a script has found, as Markdown; `figure` keeps a figure and returns its Markdown."""
+    if name == "encoders":
+        drawn = [n for n, one in found["encoders"].items() if not one.get("decoder")]
+        parts = [figure("benchmark_encoders", pareto(found["encoders"], drawn)), trained(found)]
+    else:
+        parts = [rates(f"{name}-{n}", table) for n, table in enumerate(found["tables"])]
+    if name == "closed_loop":
+        parts.append(figure("benchmark_scaling", scaling(found["sweep"])))
+        parts.append(figure("benchmark_step", step_costs(found["parts"])))
+    script = f"benchmarks/{name}.py"
+    origin = (
+        f"[{script}]({page.link(script)}) on {escape(found['machine'])}, {found['cpu_count']} "
+        f"cores, {found['date'][:10]}, commit `{page.commit(found) or 'unknown'}`, "
+        f"torch {found['torch']}, numba {found['numba']}"
     )
-
-
-def text(ws: Workspace) -> str:
-    """The page as Markdown."""
-    parts = ["# Benchmarks", INTRODUCTION]
-    for name in ORDER:
-        path = RESULTS / f"{name}.json"
-        if not path.exists():
-            print(f"no result of {name}.py yet: it is left out")
-            continue
-        found = store.read_json(path)
-        parts += [f"## {name.replace('_', ' ').capitalize()}", WORDS[name]]
-        if name == "encoders":
-            drawn = [n for n, one in found["encoders"].items() if not one.get("decoder")]
-            parts.append(picture(ws, pareto(found["encoders"], drawn), "benchmark_encoders"))
-            parts.append(trained(found))
-        else:
-            parts += [rows(f"{name}-{n}", table) for n, table in enumerate(found["tables"])]
-        if name == "closed_loop":
-            parts.append(picture(ws, scaling(found["sweep"]), "benchmark_scaling"))
-            parts.append(picture(ws, step_costs(found["parts"]), "benchmark_step"))
-        script = f"benchmarks/{name}.py"
-        parts.append(
-            f"::: byline\n[{script}]({page.link(script)}) on {escape(found['machine'])}, "
-            f"{found['cpu_count']} cores, {found['date'][:10]}, commit "
-            f"`{page.commit(found) or 'unknown'}`, torch {found['torch']}, "
-            f"numba {found['numba']}\n:::"
-        )
-    return "\n\n".join(parts)
+    title = f"## {name.replace('_', ' ').capitalize()}"
+    # The second paragraph of a script's docstring says what its numbers are.
+    tree = ast.parse((store.CHECKOUT / script).read_text("utf-8"))
+    words = " ".join((ast.get_docstring(tree) or "").split("\n\n")[1].split())
+    return "\n\n".join([title, words, *parts, f"::: byline\n{origin}\n:::"])
 
 
 def main() -> None:
     ws = Workspace.open()
-    body = page.convert(text(ws), page.STORY, [ws.images])
+
+    def figure(name: str, fig: figures.theme.Canvas) -> str:
+        figures.save(ws.images, fig, name)
+        return Story(ws, {}).figure(name)
+
+    parts = [
+        "# Benchmarks",
+        "Every contender of a table ran in turn in one process tree, so the ratios hold where the "
+        "absolute numbers may not.",
+    ]
+    for name in SCRIPTS:
+        path = RESULTS / f"{name}.json"
+        if path.exists():
+            parts.append(section(name, store.read_json(path), figure))
+        else:
+            print(f"no result of {name}.py yet: it is left out")
+    body = page.convert("\n\n".join(parts), page.STORY, [ws.images])
     notebooks = sorted(path.stem for path in ws.report.glob("[0-9][0-9]_*.html"))
     target = ws.report / "benchmarks.html"
     with store.atomic(target) as temporary:
-        temporary.write_text(page.page(ws, "benchmarks", body, notebooks, []), encoding="utf-8")
+        temporary.write_text(page.page(ws, "benchmarks", body, notebooks), encoding="utf-8")
     print(target)
 
 

@@ -1,11 +1,15 @@
-"""What the paper's full budget costs on more cores: measured with few workers, reckoned beyond.
+"""The hours of a full budget (Ha & Schmidhuber 2018, appendix A.4) on any number of cores, with no
+number that is not in the record.
 
-Measured: generations with 1, 2 and 4 workers, what a step costs in a batch of how many lanes, what
-CMA-ES does between generations, what travels. Reckoned from these, with no number that is not in
-the record: the hours of 1,800 generations of 64 candidates × 16 rollouts (Ha & Schmidhuber 2018,
-appendix A.4) on any number of cores.
+What the world-models paper's own budget would cost: 1,800 generations of 64 candidates, 16 rollouts
+each. Measured are steps per second with few workers (there are two cores), what a step of so many
+lanes takes, CMA-ES between generations, and what travels; the rest follows from these. Episodes
+last 150 to 1,000 steps, evenly; they are dealt out before a generation begins, and it ends with its
+last. That is what stops scaling first: with a thousand cores there is about one episode for each,
+so that most wait for the longest, and a batch of one frame costs more than a third of one of eight.
+What travels would take a gigabit network a small part of a generation's time.
 
-python benchmarks/scaling.py
+    python benchmarks/scaling.py
 """
 
 import pickle

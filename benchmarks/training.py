@@ -1,9 +1,10 @@
-"""Training throughput at the paper's sizes: V with each encoder, and each M, side by side.
+"""Training throughput: V with each encoder, and each M as `awm train mdn-rnn --all` trains them.
 
-Ms are trained as `awm train mdn-rnn --all` does, one a core with one thread each; plain M also
-alone with all threads.
+Forward, backward and Adam on random data of the paper's sizes. The decoder, the same in all rows,
+is most of V's cost. Two trainings of M side by side, with one thread each, are faster than one with
+two.
 
-python benchmarks/training.py
+    python benchmarks/training.py
 """
 
 import os

@@ -5,6 +5,7 @@ recorded; pictures come from `images/`, code from the executed notebooks.
 """
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -16,17 +17,11 @@ from awm.ids import Agent, Memory
 from awm.report import facts, page
 from awm.report.card import card
 from awm.report.page import Body
-from awm.report.records import Value, duration, record
+from awm.report.records import STAGES, Value, duration, record
 from awm.report.story import Story
 from awm.store import Workspace
 from awm.study import results
 from awm.widgets import demos
-
-#: What the table of provenance lists, in its order.
-_RECORDS = (
-    "rollouts*.json", "vae.json", "mdn_rnn/*.json", "feature_map.json", "agents/*.json",
-    "evaluations/*.json", "evaluations/altered/*.json", "study/*.json",
-)  # fmt: skip
 
 
 def build(profile: Profile | str | Workspace | None = None) -> Path:
@@ -41,70 +36,57 @@ def build(profile: Profile | str | Workspace | None = None) -> Path:
     ws = Workspace.open(profile)
     folder = ws.own / "notebooks"
     executed = {p.stem: p for p in sorted(folder.glob("*.ipynb")) if "." not in p.stem}
-    ws.report.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(prefix=".report-", dir=ws.root) as made:
-        pages = {f"{name}.html": _notebook(ws, name, executed) for name in executed}
-        story = _story(ws, executed)
-        names = [name for pattern in _RECORDS for name in ws.names(pattern)]
-        names += [f"notebooks/{name}.json" for name in executed]
-        pages |= {"index.html": page.page(ws, "index", story, executed, _stages(ws, names))}
-        picture = card(story.title, story.summary, ws.images / "CarRacing.gif")
-        Path(made, page.CARD).write_bytes(picture)
-        found = json.dumps(results.entries(ws), indent=1, allow_nan=False)
-        Path(made, "results.json").write_text(found + "\n", "utf-8")
-        results.laps(ws).to_csv(Path(made, "laps.csv"), index=False)
-        for name, html in pages.items():
-            Path(made, name).write_text(html, "utf-8")
+    made, parts = demos.make(ws, [*demos.DEMOS])
+    source = (page.TEMPLATES / "story.md").read_text("utf-8")
+    story = filled(Story(ws, executed).render(source, **facts.values(ws, made)), made)
+    names = [name for kind in STAGES.values() for glob in kind for name in ws.names(glob)]
+    names += [f"notebooks/{name}.json" for name in executed]
+    found = json.dumps(results.entries(ws), indent=1, allow_nan=False)
+    files: dict[str, str | bytes] = {
+        page.CARD: card(story.title, story.summary, ws.images / "CarRacing.gif"),
+        "results.json": found + "\n",
+        "laps.csv": results.laps(ws).to_csv(index=False),
+        **{f"{name}.html": _notebook(ws, name, executed) for name in executed},
         # The index last: whoever opens it finds the pages that it names.
-        for name in (page.CARD, "results.json", "laps.csv", *pages):
-            Path(made, name).replace(ws.report / name)
+        "index.html": page.page(ws, "index", story, executed, _stages(ws, names), parts),
+    }
+    ws.report.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(prefix=".report-", dir=ws.root) as beside:
+        for name, content in files.items():
+            data = content.encode() if isinstance(content, str) else content
+            Path(beside, name).write_bytes(data)
+        for name in files:
+            Path(beside, name).replace(ws.report / name)
     for old in ws.report.glob("[0-9][0-9]_*.html"):
-        if old.name not in pages:
+        if old.name not in files:
             old.unlink()
     return ws.report / "index.html"
 
 
-def _story(ws: Workspace, executed: dict[str, Path]) -> Body:
-    source = (page.TEMPLATES / "story.md").read_text("utf-8")
-    made, parts = demos.make(ws, [*demos.DEMOS])
-    body = Story(ws, executed).render(source, **facts.values(ws, made))
-    return filled(body, made, parts)
-
-
-def filled(body: Body, made: dict[str, str], parts: dict[str, dict]) -> Body:
-    """The body with the demonstrations that `demos.make` made, and their data at its end."""
-    for place, html in made.items():  # one that is not there leaves no trace
-        body = body.insert(place, html)
-    if not parts:
-        return body
-    data = {name: Markup(json.dumps(part).replace("<", "\\u003c")) for name, part in parts.items()}
-    template, script = page.template("demos.html.j2"), Markup(demos.SCRIPT)
-    return body.append(template.render(parts=data, script=script))
+def filled(body: Body, made: dict[str, str]) -> Body:
+    """The body with the demonstrations that `demos.make` made; an empty one leaves no trace."""
+    html = body.html
+    for place, demonstration in made.items():
+        html = html.replace(f'<div id="{place}">\n\n</div>', demonstration)
+    return replace(body, html=html)
 
 
 def _notebook(ws: Workspace, name: str, executed: dict[str, Path]) -> str:
-    path = executed[name]
-    try:
-        source = path.read_text("utf-8")
-    except UnicodeDecodeError:
-        source = ""
+    path, stages = executed[name], _stages(ws, [f"notebooks/{name}.json"])
     folders = [path.parent, ws.images, ws.root / "notebooks"]
     try:
-        body = page.convert(source, page.NOTEBOOK, folders)
+        body = page.convert(path.read_text("utf-8", "replace"), page.NOTEBOOK, folders)
     except AwmError as error:
         raise AwmError(
             f"{path} cannot be read. Run `awm report` to make it anew. {error}"
         ) from None
-    stages = _stages(ws, [f"notebooks/{name}.json"])
-    return page.page(ws, name, body.begin(_run(stages)), executed, stages)
-
-
-def _run(stages: list[dict]) -> str:
-    """Which run of a notebook a page shows, as HTML."""
-    run = (
-        "Run with profile <b>{profile}</b> on {date} in {took}, from commit <code>{commit}</code>."
+    run = Markup(
+        '<p class="byline">Run with profile <b>{profile}</b> on {date} in {took}, from commit '
+        "<code>{commit}</code>.</p>"
     )
-    return "".join(Markup(f'<p class="byline">{run}</p>').format(**stage) for stage in stages)
+    title = "</h1>\n" + "".join(run.format(**stage) for stage in stages)
+    body = replace(body, html=body.html.replace("</h1>", title, 1))
+    return page.page(ws, name, body, executed, stages)
 
 
 def _stages(ws: Workspace, names: list[str]) -> list[dict]:

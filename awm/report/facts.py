@@ -5,29 +5,24 @@ story is left with words. A verdict has the intervals that it stands on as its t
 profile does not do is `NOTHING`, which the story leaves out without a note.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
+from functools import partial
 from importlib.metadata import version
 from itertools import groupby
 from statistics import fmean, median
 
-from awm import stages
-from awm.config import TEST_SEEDS
 from awm.data.drivers import SIGHTED
 from awm.evolution.search import best_validated, log_of
-from awm.ids import ATTENTIONS, KINDS, Agent, Memory
+from awm.ids import ATTENTIONS, KINDS, SEEN, Agent, Memory
 from awm.racing import MAX_EPISODE_STEPS
 from awm.report import settings
 from awm.report.page import escape
-from awm.report.records import Text, Value, number, record
+from awm.report.records import NOTHING, STAGES, Text, Value, number, record, when
 from awm.store import Workspace
 from awm.study import cost, evaluation, likelihood, statistics, verdicts
 from awm.study.statistics import Estimate, Perfect
 from awm.widgets.demos import DEMOS
-from awm.worlds.altered import ALTERATIONS
-
-NOTHING = Value(None, "")
 
 #: Validated returns at which the ways to a driver are compared.
 _LEVELS = (300, 500, 700, 800)
@@ -47,82 +42,58 @@ _NAMED = {"V": "V alone", "pair": "the last two codes", "untrained": "an untrain
 _NAMED |= {"plain": "plain M", "wide": "the wide M", "even": "even weights"}
 _NAMED |= {kind: f"{kind} attention" for kind in ATTENTIONS}
 
-#: What the hours are spent on: records whose wall time is counted.
-_STAGES = {
-    "recording episodes": ("rollouts*.json",),
-    "training V": ("vae.json",),
-    "training M": ("mdn_rnn/*.json", "feature_map.json"),
-    "searching for C": ("agents/*.json",),
-    "testing and measuring": ("evaluations/*.json", "evaluations/altered/*.json", "study/*.json"),
-}
+#: All evaluations of a profile, by frames and agent.
+_Laps = Mapping[tuple[str, Agent], Value]
 
 
-def values(ws: Workspace, demos: Mapping[str, str] | None = None) -> dict:
+def values(ws: Workspace, demos: Mapping[str, str]) -> dict:
     """All that the story names, by name.
 
-    `demos` are those that the page shows, HTML by place: what only makes sense beside one names it.
+    `demos` are those that the page shows, HTML by place: what only makes sense beside one asks for
+    it.
     """
-    profile, laps = ws.profile, _Laps(ws)
+    profile, laps, today = ws.profile, _laps(ws), datetime.now()
     nll = record(ws, "study/attentions.json")["nll"]
     first, second = [*profile.headline, None][:2]
-    predictors = ("untrained", *profile.predictors)
-    dream, kinds = profile.dream, profile.evolution.kinds
+    records = ("baselines", "feature_maps", "rewards", "faults", "probes")
+    dreamt = Agent(Memory(round=profile.dream.rounds), "dream")
     return {
         "profile": profile,
-        "published": _published(),
-        "release": {"date": f"{datetime.now():%-d %B %Y}", "year": Text(f"{datetime.now():%Y}")}
+        "release": {"date": f"{today:%-d %B %Y}", "year": Text(f"{today:%Y}")}
         | {"version": Text(version("awm")), "profile": Text(profile.name)},
-        "demo": {place: _when(bool((demos or {}).get(place))) for place in DEMOS},
-        "when": {
-            "benchmarks": _when((ws.report / "benchmarks.html").exists()),
-            "smoke": _when(profile.name == "smoke"),
-            "attentive": _when(second is not None),
-            "even": _when(profile.mdn_rnn.even),
-            "uneven": _when(not profile.mdn_rnn.even),
-            "equal_size": _when("wide" in kinds),
-            "unequal_size": _when("wide" not in kinds),
-            "pair": _when("pair" in kinds),
-            "faint": _when("untrained" in set(kinds) - set(profile.evolution.standardised)),
-            "loud": _when("untrained" in profile.evolution.standardised),
-            "one_chain": _when(bool(dream.on_track) and not dream.chains),
-            "chains": _when(bool(dream.on_track and dream.chains)),
-            "moments": _when(dream.search.moments),
-            "starts": _when(not dream.search.moments),
-            "held": _when(dream.search.idle_at_mean),
-            "free": _when(not dream.search.idle_at_mean),
-            "registered": _when(profile.name == "second"),
-            "unregistered": _when(profile.name != "second"),
-        },
-        "kinds": [(kind, Memory(kind).label) for kind in predictors],
-        "seen": kinds,
+        "published": _published(),
+        "demos": {place: demos.get(place) for place in DEMOS},
+        "benchmarks": (ws.report / "benchmarks.html").exists(),
+        "kinds": [(kind, Memory(kind).label) for kind in ("untrained", *profile.predictors)],
         "searched": _searched(profile.evolution.searched_on),
-        "rollouts": _rollouts(ws),
+        "rollouts": _rollouts(record(ws, "rollouts.json")),
         "vae": record(ws, "vae.json"),
         "m": {kind: record(ws, f"mdn_rnn/{kind}.json") for kind in KINDS},
-        **{
-            name: record(ws, f"study/{name}.json")
-            for name in ("baselines", "feature_maps", "rewards", "faults", "probes")
-        },
+        **{name: record(ws, f"study/{name}.json") for name in records},
         "gains": _gains(nll),
         "ends": _ends(ws),
         "dream_error": _dream_error(record(ws, "study/dream_error.json")),
         "search": _log(ws, profile.agent("plain")),
-        "driving": _driving(ws, laps),
-        "negative": _negative(ws, laps, nll),
-        "agent": laps.agent(first, "reference"),
-        "attentive": laps.agent(second, "reference"),
+        **_driving(ws, laps, nll),
+        "agent": _evaluation(ws, laps, first),
+        "attentive": _evaluation(ws, laps, second) if second else NOTHING,
         "solved": _solved(laps, first, second),
         "duels": [_duel(laps, second, first, frames) for frames in ("reference", "fast")],
-        "headline": laps.rows(profile.headline),
+        "headline": [
+            laps[frames, agent]
+            for frames in ("reference", "fast")
+            for agent in profile.headline
+            if (frames, agent) in laps
+        ],
         "altered": _altered(ws, laps),
-        "dreamers": _dreamers(ws, laps),
+        "dreamers": _dreamers(laps),
         "dreams": _dreams(ws),
         "temperatures": _temperatures(ws),
         "rounds": _rounds(ws),
         "idle": _idle(record(ws, "study/transfer.json")),
-        "honest": _honest(laps),
-        "night": _searches(ws, laps.family(Agent(Memory(round=dream.rounds), "dream"))),
-        "from_zero": _searches(ws, laps.family(Agent())),
+        "honest": _honest(laps.get(("fast", Agent().refined()))),
+        "night": _searches(_family(laps, dreamt)),
+        "from_zero": _searches(_family(laps, Agent())),
         "on_track": _on_track(ws, laps),
         "routes": _routes(ws),
         "levels": _LEVELS,
@@ -132,35 +103,29 @@ def values(ws: Workspace, demos: Mapping[str, str] | None = None) -> dict:
     }
 
 
-def _when(holds: bool) -> Value:
-    """Nothing to read, to name in a paragraph that only some profiles have."""
-    return Value(Text(""), "") if holds else NOTHING
-
-
-def _shown(found: Estimate | None, origin: str, digits: int = 0) -> Value:
-    """An estimate's `value`, `low`, `high`, both as an `interval`, and `p`, ready to be read."""
-    if found is None:
+def _effect(
+    gap: Estimate | None,
+    origin: str,
+    verdict: Callable[[Estimate], str],
+    digits: int = 0,
+    better: str = "more",
+) -> Value:
+    """An estimate's `value`, its `interval`, both as they are `said`, and its `verdict`."""
+    if gap is None:
         return NOTHING
-    facts = {key: Value(n, origin).signed(digits) for key, n in asdict(found).items()}
-    facts["said"] = Text(f"{facts['value']}, {facts['low']}\\ to\\ {facts['high']}")
-    facts["interval"] = Text(f"{facts['low']}\\ to\\ {facts['high']}")
-    return Value(facts | {"p": Value(found.p, origin, _probability)}, origin)
+    value, low, high = (Value(n, origin).signed(digits) for n in (gap.value, gap.low, gap.high))
+    interval = f"{low}\\ to\\ {high}"
+    facts = {"value": value, "interval": Text(interval), "said": Text(f"{value}, {interval}")}
+    return Value(facts | {"verdict": _said(verdict(gap), gap, better=better)}, origin)
 
 
-def _probability(p: float) -> str:
-    if p > 0.99:
-        return "> 0.99"
-    return f"= {p:.2g}" if p >= 0.001 else "< 0.001"
-
-
-def _said(verdict: str, *on: Estimate | Perfect | None, better: str = "more") -> Text:
+def _said(verdict: str, *on: Estimate | Perfect, better: str = "more") -> Text:
     """A verdict, with what it stands on as its tooltip: `+288 (+161 to +415), more is better`."""
     found = [
         f"alone perfect on {one.first} against {one.second}, p = {one.p:.2g}"
         if isinstance(one, Perfect)
         else f"{one.value:+.4g} ({one.low:+.4g} to {one.high:+.4g}), {better} is better"
         for one in on
-        if one is not None
     ]
     return Text(number(escape(verdict), "; ".join(found), kind=".verdict "))
 
@@ -170,30 +135,35 @@ def _with(found: Value, **facts) -> Value:
     return Value({**found.raw, **facts}, found.origin) if found else found
 
 
+def _mean(numbers: Sequence[float | None], origin: str) -> Value:
+    """Their average; None if one is not known."""
+    return Value(None if None in numbers else fmean(numbers), origin)
+
+
 def _published() -> dict:
     """What others have reported, each number with its place there."""
     found = evaluation.PUBLISHED
-    works = {name: {**work} for name, work in found["returns"].items()}
-    for work in works.values():
-        for key in ("mean", "deviation"):
-            work[key] = Value(work[key], f"{work['source']}, {work['where']}")
-        work["source"] = Text(f"@{work['source']}")
     parts = {
         part: {
-            key: Value(
-                n["value"], f"dharna2019, {n['where']}" if part == "original" else n["where"]
-            )
-            for key, n in numbers.items()
+            key: Value(n["value"], "dharna2019, " * (part == "original") + n["where"])
+            for key, n in found[part].items()
             if "value" in n
         }
-        for part, numbers in found.items()
-        if part != "returns"
+        for part in ("original", "loud_echo")
     }
-    return {**works, **parts, "returns": list(works.values())}
+    returns = [
+        work
+        | {
+            key: Value(work[key], "{source}, {where}".format(**work))
+            for key in ("mean", "deviation")
+        }
+        | {"source": Text(f"@{work['source']}")}
+        for work in found["returns"].values()
+    ]
+    return parts | {"returns": returns}
 
 
-def _rollouts(ws: Workspace) -> Value:
-    found = record(ws, "rollouts.json")
+def _rollouts(found: Value) -> Value:
     names = found["drivers"].raw or []
     by = {name: names.count(name) for name in names}
     seeing = sum(by.get(name, 0) for name in SIGHTED)
@@ -205,15 +175,13 @@ def _searched(trainings: Sequence[int]) -> Value:
     if len(trainings) == len(set(trainings)):
         return NOTHING
     origin = "simulated: awm.study.statistics.coverage"
-    return Value(
-        {
-            "runs": len(trainings),
-            "trainings": len(set(trainings)),
-            "seeds": ", ".join(map(str, trainings)),
-            "coverage": [Value(statistics.coverage(d, trainings), origin) for d in (0, 0.5, 1)],
-        },
-        "the profile",
-    )
+    facts = {
+        "runs": len(trainings),
+        "trainings": len(set(trainings)),
+        "seeds": ", ".join(map(str, trainings)),
+        "coverage": [Value(statistics.coverage(d, trainings), origin) for d in (0, 0.5, 1)],
+    }
+    return Value(facts, "the profile")
 
 
 def _gains(nll: Value) -> Value:
@@ -224,29 +192,27 @@ def _gains(nll: Value) -> Value:
     if not found:
         return NOTHING
     trainings = len(nll.raw[control])
-    facts = {"control": _NAMED[control], "trainings": trainings, "larger": NOTHING, "even": NOTHING}
-    origin = f"{nll.origin}, Dunnett's intervals over {trainings} trainings, less {control}"
-    facts |= {kind: _shown(gain, origin, 3) for kind, gain in found.items()}
-    facts["average"] = {
-        kind: Value(fmean(each), f"{nll.origin}, mean of {kind}") for kind, each in nll.raw.items()
-    }
-    choice = None
-    if "even" in nll.raw and "spatial" in nll.raw:
-        choice = statistics.difference(nll.raw["spatial"], nll.raw["even"])
-    chosen = _shown(choice, f"{nll.origin}, Welch's interval, spatial less even", 3)
-    said = _said(verdicts.chooses(choice, -1), choice, better="less")
-    facts["choice"] = _with(chosen, verdict=said)
-    if even := found.get("even"):
-        facts["even"] = _with(
-            facts["even"], verdict=_said(verdicts.lowers(even), even, better="less")
-        )
-    if control == "wide":
-        size = statistics.difference(nll.raw["wide"], nll.raw["plain"])
-        shown = _shown(size, f"{nll.origin}, Welch's interval, wide less plain", 3)
-        facts["larger"] = _with(shown, verdict=_said(verdicts.lowers(size), size, better="less"))
+
+    def less(one: str, other: str, verdict: Callable[[Estimate], str]) -> Value:
+        if not {one, other} <= nll.raw.keys():
+            return NOTHING
+        origin = f"{nll.origin}, Welch's interval, {one} less {other}"
+        gap = statistics.difference(nll.raw[one], nll.raw[other])
+        return _effect(gap, origin, verdict, 3, "less")
+
     attentive = {kind: gain for kind, gain in found.items() if kind in ATTENTIONS}
-    verdict = _said(verdicts.predicts(attentive), *attentive.values(), better="less")
-    return Value(facts | {"verdict": verdict}, nll.origin)
+    origin = f"{nll.origin}, Dunnett's intervals over {trainings} trainings, less {control}"
+    facts = {
+        "control": _NAMED[control],
+        "trainings": trainings,
+        "verdict": _said(verdicts.predicts(attentive), *attentive.values(), better="less"),
+        "average": {k: _mean(each, f"{nll.origin}, mean of {k}") for k, each in nll.raw.items()},
+        "larger": less("wide", "plain", verdicts.lowers),
+        "choice": less("spatial", "even", partial(verdicts.chooses, helps=-1)),
+        "even": NOTHING,
+    }
+    each = {k: _effect(gain, origin, verdicts.lowers, 3, "less") for k, gain in found.items()}
+    return Value(facts | each, nll.origin)
 
 
 def _ends(ws: Workspace) -> Value:
@@ -255,204 +221,195 @@ def _ends(ws: Workspace) -> Value:
     found = [record(ws, f"mdn_rnn/{memory}.json")["test"]["ends"] for memory in memories]
     if not all(found):
         return NOTHING
-    true, expected, right = (
-        sum(each[name].raw for each in found) for name in ("true", "expected", "found")
-    )
-    origin = f"{found[0].origin}, over {len(found)} trainings"
-    shares = {
+    names = ("true", "expected", "found")
+    true, expected, right = (sum(each[name].raw for each in found) for name in names)
+    facts = {
         "precision": right / expected if expected else None,
         "recall": right / true if true else None,
     }
-    facts = {name: Value(share, origin) for name, share in shares.items()}
+    origin = f"{found[0].origin}, over {len(found)} trainings"
+    facts = {name: Value(share, origin) for name, share in facts.items()}
     return Value(facts | {"true": true, "trainings": len(found)}, origin)
 
 
 def _dream_error(found: Value) -> Value:
     """How far dreams are off, beside the guess without a model, and what attention changes."""
-    steps, facts = found["steps"].raw or [], {}
+    steps, less, second, facts = found["steps"].raw or [], found["less"].raw or {}, {}, {}
     at = steps.index(50) if 50 in steps else len(steps)
     for kind in ("frame", "return"):
         off = {end: found["models"]["plain"][end][kind][at] for end in ("mean", "low", "high")}
         guess, ends = found["persistence"][kind][at], [end.raw for end in off.values()]
         gap = None if None in ends else Estimate(*(end - guess.raw for end in ends))
         verdict = gap and _said(verdicts.foresight(gap), gap, better="less")
-        facts.setdefault("second", {})[kind] = off | {"guess": guess, "verdict": verdict}
-    less = found["less"].raw or {}
-    for kind in ("frame", "return"):
+        second[kind] = off | {"guess": guess, "verdict": verdict}
         gaps = {a: Estimate(*less[a][kind].values()) for a in ATTENTIONS if a in less}
-        facts[f"{kind}_less"] = (
-            gaps and _said(verdicts.predicts(gaps), *gaps.values(), better="less") or None
-        )
-    return _with(found, **facts, control=found and _NAMED[found["control"].raw])
+        said = gaps and _said(verdicts.predicts(gaps), *gaps.values(), better="less")
+        facts[f"{kind}_less"] = said or None
+    control = found and _NAMED[found["control"].raw]
+    return _with(found, **facts, second=second, control=control)
 
 
 # Agents.
 
 
-class _Laps:
-    """All evaluations of a profile, by frames and agent."""
-
-    def __init__(self, ws: Workspace):
-        self.ws = ws
-        self.found: dict[tuple[str, Agent], Value] = {}
-        for name, found in evaluation.evaluations(ws).items():
-            if found.get("alteration") or found["settings"].get("alteration"):
-                continue  # `_altered`
-            self.found[found["frames"], Agent.parse(found["agent"])] = record(ws, name)
-
-    @property
-    def agents(self) -> list[Agent]:
-        return list(dict.fromkeys(agent for _, agent in self.found))
-
-    def family(self, agent: Agent) -> list[Value]:
-        """Those of all seeds of a search, on fast frames."""
-        everyone = self.found.items()
-        return [v for (f, a), v in everyone if f == "fast" and a.family == agent.family]
-
-    def agent(self, agent: Agent | None, frames: str) -> Value:
-        """One evaluation with what its agent cost."""
-        if agent is None:
-            return NOTHING
-        found = self.found.get((frames, agent))
-        if found is None:
-            return record(self.ws, f"evaluations/{agent}.{frames}.json")
+def _laps(ws: Workspace) -> dict[tuple[str, Agent], Value]:
+    """All evaluations of a profile, by frames and agent, each with what its agent cost."""
+    laps = {}
+    for name in evaluation.evaluations(ws):
+        found = record(ws, name)
+        agent, returns = Agent.parse(found["agent"].raw), found["returns"].raw
         origin = f"rollouts, V, M and the logs of the searches that led to {agent.label}"
-        spent = {key: Value(n, origin) for key, n in cost.cost(self.ws, agent).items()}
-        lost = Value(sum(r < _LOST for r in found["returns"].raw), f"{found.origin}: returns below")
-        middle = statistics.median_of_laps(found["returns"].raw)
-        ends = middle and [Value(end, f"{found.origin}: returns") for end in middle]
-        # A mean of 900 has always been called a solution of the task.
-        solves = verdicts.solves(found["mean"].raw, evaluation.PERFECT)
-        facts = {
-            "label": agent.label,
-            "sees": _NAMED[agent.memory.kind],
-            "lost": lost,
-            "middle": ends or [NOTHING, NOTHING],
-            "solves": solves,
-        }
-        return _with(found, **spent, **facts)
-
-    def rows(self, agents: Sequence[Agent]) -> list[Value]:
-        """Those of some agents, reference frames first."""
-        keys = [(agent, frames) for frames in ("reference", "fast") for agent in agents]
-        return [
-            self.agent(agent, frames) for agent, frames in keys if (frames, agent) in self.found
-        ]
-
-
-def _average(group: Sequence[Value], key: str) -> Value:
-    """The average of a number over the seeds of a search; None if it is not known of all."""
-    origin = f"mean {key} of " + ", ".join(each.origin for each in group)
-    numbers = [each[key].raw for each in group]
-    return Value(fmean(numbers) if numbers and None not in numbers else None, origin)
-
-
-def _contrasts(ws: Workspace, laps: _Laps) -> tuple[str, dict[tuple[str, str], Estimate]]:
-    """What attention is compared with as a driver, and all comparisons of searches."""
-    kinds = ws.profile.evolution.kinds
-    control = "wide" if "wide" in kinds else "plain"
-    groups = {kind: [v.raw for v in laps.family(Agent(Memory(kind)))] for kind in kinds}
-    return control, evaluation.contrasts(groups, control)
-
-
-def _driving(ws: Workspace, laps: _Laps) -> Value:
-    """What the same search earned with each kind of model, on test tracks, and how they compare."""
-    control, found = _contrasts(ws, laps)
-    groups = {kind: laps.family(Agent(Memory(kind))) for kind in ws.profile.evolution.kinds}
-    test = "Dunnett's" if control == "wide" else "Welch's"
-    facts: dict = dict.fromkeys(("V", "pair", *KINDS), NOTHING)
-    for kind, group in groups.items():
-        if not group:
-            agent = ws.profile.agent(kind)
-            facts[kind] = Value(None, f"data/{ws.profile.name}/evaluations/{agent}.fast.json")
-            continue
-        other = control if kind in (*ATTENTIONS, "even") else "plain"
-        gap, than = found.get((kind, other)), _NAMED[other]
-        origin = f"{test} interval over searches, {kind} less {other}"
-        worth = gap and _less(gap)
-        costs = [cost.cost(ws, Agent.parse(e.raw["agent"]))["real_steps"] for e in group]
-        steps = None if None in costs else fmean(costs)
-        facts[kind] = Value(
-            {
-                "label": Memory(kind).label,
-                "runs": len(group),
-                "tracks": group[0]["episodes"],
-                "each": Text(", ".join(str(e["mean"]) for e in group)),
-                "average": _average(group, "mean"),
-                "finished": _average(group, "finished"),
-                "steps": Value(steps, f"rollouts and logs of the searches of {kind}"),
-                "than": than if gap else None,
-                "gap": _shown(gap, origin),
-                "verdict": _said(verdicts.better(gap, than), gap) if gap else None,
-                "worth": _shown(worth, origin),
-                "helps": _said(verdicts.helps(worth), worth) if worth else None,
-            },
-            group[0].origin,
+        spent = {key: Value(n, origin) for key, n in cost.cost(ws, agent).items()}
+        middle = statistics.median_of_laps(returns) or (None, None)
+        laps[found["frames"].raw, agent] = _with(
+            found,
+            **spent,
+            sees=_NAMED[agent.memory.kind],
+            lost=Value(sum(r < _LOST for r in returns), f"{found.origin}: returns below"),
+            middle=[Value(end, f"{found.origin}: returns") for end in middle],
+            # A mean of 900 has always been called a solution of the task.
+            solves=verdicts.solves(found["mean"].raw, evaluation.PERFECT),
         )
-    attentive = {kind: found.get((kind, control)) for kind in ATTENTIONS if groups.get(kind)}
-    shown = attentive and _said(verdicts.drives(attentive), *attentive.values())
-    untrained, choice = found.get(("untrained", "plain")), found.get(("spatial", "even"))
-    trained = untrained and _less(untrained)
-    chosen = _shown(choice, "Welch's interval over searches, spatial less even")
+    return laps
+
+
+def _evaluation(ws: Workspace, laps: _Laps, agent: Agent, frames: str = "reference") -> Value:
+    missing = Value(None, f"data/{ws.profile.name}/evaluations/{agent}.{frames}.json")
+    return laps.get((frames, agent), missing)
+
+
+def _family(laps: _Laps, agent: Agent) -> list[Value]:
+    """The evaluations of all seeds of a search, on fast frames."""
+    return [v for (f, a), v in laps.items() if f == "fast" and a.family == agent.family]
+
+
+def _searches(group: Sequence[Value]) -> Value:
+    """The searches of a family: what each earned, and what all earned and cost on average."""
+    if not group:
+        return NOTHING
+    names = ", ".join(found.origin for found in group)
+    told = {"mean": names, "finished": names}
+    spent = f"rollouts and logs that led to {names}"
+    told |= dict.fromkeys(("real_steps", "dream_steps", "watched_laps"), spent)
+    facts = {
+        key: _mean([found[key].raw for found in group], f"mean {key} of {origin}")
+        for key, origin in told.items()
+    }
+    facts |= {"runs": len(group), "first": group[0]}
+    facts["each"] = Text(", ".join(str(found["mean"]) for found in group))
+    return Value(facts, group[0].origin)
+
+
+def _driving(ws: Workspace, laps: _Laps, nll: Value) -> dict:
+    """What the same search earned with each kind of model, how they compare as `driving`, and the
+    effects of attention and of M that were looked for and are not shown, as `negative`.
+    """
+    kinds = ws.profile.evolution.kinds
+    control, test = ("wide", "Dunnett's") if "wide" in kinds else ("plain", "Welch's")
+    groups = {kind: _family(laps, Agent(Memory(kind))) for kind in kinds}
+    gaps = evaluation.contrasts({k: [v.raw for v in each] for k, each in groups.items()}, control)
+    facts: dict = dict.fromkeys(SEEN, NOTHING)
+    for kind, group in groups.items():
+        other = control if kind in (*ATTENTIONS, "even") else "plain"
+        gap, than = gaps.get((kind, other)), _NAMED[other]
+        origin = f"{test} interval over searches, {kind} less {other}"
+        facts[kind] = _with(
+            _searches(group) or _evaluation(ws, laps, ws.profile.agent(kind), "fast"),
+            label=Memory(kind).label,
+            than=than if gap else None,
+            gap=_effect(gap, origin, partial(verdicts.better, than=than)),
+            worth=_effect(_less(gap), origin, verdicts.helps),
+        )
+    attentive = {kind: gaps.get((kind, control)) for kind in ATTENTIONS if groups.get(kind)}
+    known = [gap for gap in attentive.values() if gap]
+    trained = _less(gaps.get(("untrained", "plain")))
     facts |= {
         "control": _NAMED[control],
-        "shown": Value(shown or None, ""),
-        "memory": Value(trained and _said(verdicts.memory(trained), trained), ""),
-        "choice": _with(chosen, verdict=_said(verdicts.chooses(choice, 1), choice)),
+        "shown": _said(verdicts.drives(attentive), *known) if attentive else NOTHING,
+        "memory": _said(verdicts.memory(trained), trained) if trained else NOTHING,
+        "choice": _effect(
+            gaps.get(("spatial", "even")),
+            "Welch's interval over searches, spatial less even",
+            partial(verdicts.chooses, helps=1),
+        ),
     }
-    return Value(facts, "")
-
-
-def _less(gap: Estimate) -> Estimate:
-    """The same difference, seen from the other side."""
-    return Estimate(-gap.value, -gap.high, -gap.low, gap.p)
-
-
-def _negative(ws: Workspace, laps: _Laps, nll: Value) -> Value:
-    """The effects of attention and of M that were looked for and are not shown."""
-    control, driven = _contrasts(ws, laps)
     predicted = likelihood.gains(nll.raw) if nll else {}
     claims = {f"that {k} attention helps M to predict": predicted.get(k) for k in ATTENTIONS}
-    claims |= {f"that {k} attention helps C to drive": driven.get((k, control)) for k in ATTENTIONS}
+    claims |= {f"that {k} attention helps C to drive": gaps.get((k, control)) for k in ATTENTIONS}
     claims |= {
-        f"that plain M helps C beyond {_NAMED[k]}": driven.get((k, "plain"))
+        f"that plain M helps C beyond {_NAMED[k]}": gaps.get((k, "plain"))
         for k in ("V", "pair", "untrained")
     }
-    known = {claim: gap for claim, gap in claims.items() if gap}
-    said = verdicts.negative(known)
-    return Value(_said(said, *(g for g in known.values() if not g.sign)) if said else None, "")
+    claims = {claim: gap for claim, gap in claims.items() if gap and not gap.sign}
+    negative = _said(verdicts.negative(claims), *claims.values()) if claims else NOTHING
+    return {"driving": facts, "negative": negative}
+
+
+def _less(gap: Estimate | None) -> Estimate | None:
+    """The same difference, seen from the other side."""
+    return gap and Estimate(-gap.value, -gap.high, -gap.low, gap.p)
 
 
 def _solved(laps: _Laps, first: Agent, second: Agent | None) -> Value:
     """Which of the headline agents solve the task, and the best mean of theirs."""
-    found = {a: v for a in (first, second) if (v := laps.found.get(("reference", a)))}
-    if len(found) < 2:
+    found = [laps.get(("reference", agent), NOTHING) for agent in (first, second) if agent]
+    if len(found) < 2 or not all(found):
         return NOTHING
-    solves = [each.raw["mean"] >= evaluation.PERFECT for each in found.values()]
-    best = max(found.values(), key=lambda each: each.raw["mean"])
+    solves = [each["mean"].raw >= evaluation.PERFECT for each in found]
+    best = max(found, key=lambda each: each["mean"].raw)
     return Value({"verdict": verdicts.solvers(*solves), "best": best["mean"]}, best.origin)
 
 
-def _duel(laps: _Laps, one: Agent | None, other: Agent | None, frames: str) -> Value:
+def _duel(laps: _Laps, one: Agent | None, other: Agent, frames: str) -> Value:
     """Two agents on the same tracks, one less the other."""
-    sides = [v for agent in (one, other) if (v := laps.found.get((frames, agent)))]
+    sides = [v for agent in (one, other) if agent and (v := laps.get((frames, agent)))]
     found = evaluation.compare_agents(*(s.raw for s in sides)) if len(sides) == 2 else None
     if found is None:
         return NOTHING
     origin = "track by track: " + ", ".join(side.origin for side in sides)
     facts = {
         "frames": frames,
-        "one": _NAMED[one.memory.kind],
-        "other": _NAMED[other.memory.kind],
+        "one": sides[0]["sees"],
+        "other": sides[1]["sees"],
         "tracks": found.tracks,
-        "mean": _shown(found.mean, origin),
-        "median": _shown(found.median, origin, 1),
+        "mean": _effect(found.mean, origin, verdicts.helps),
+        "median": _effect(found.median, origin, verdicts.helps, 1),
         "first": found.perfect.first,
         "second": found.perfect.second,
         "p": Value(found.perfect.p, f"McNemar's exact test, {origin}", _probability),
         "verdict": _said(verdicts.duel(found), found.median, found.perfect, found.mean),
     }
     return Value(facts, origin)
+
+
+def _probability(p: float) -> str:
+    if p > 0.99:
+        return "> 0.99"
+    return f"= {p:.2g}" if p >= 0.001 else "< 0.001"
+
+
+def _altered(ws: Workspace, laps: _Laps) -> Value:
+    """The headline agents in worlds that look otherwise, beside the usual world's same tracks."""
+    found = {
+        (each["agent"], each["alteration"]): record(ws, name)
+        for name, each in evaluation.evaluations(ws, altered=True).items()
+    }
+    rows = []
+    for agent in ws.profile.headline:
+        for looks, called in _ALTERED.items():
+            if each := found.get((str(agent), looks)):
+                usual = laps.get((each["frames"].raw, agent))
+                duel = usual and evaluation.compare_agents(each.raw, usual.raw)
+                origin = f"track by track, {each.origin}, {usual and usual.origin}"
+                gap = _effect(duel and duel.mean, origin, verdicts.transfers)
+                sees, looks = _NAMED[agent.memory.kind], Text(called)
+                rows.append(_with(each, sees=sees, looks=looks, gap=gap))
+    if not rows:
+        return NOTHING
+    return Value({"rows": rows, "tracks": rows[0]["episodes"]}, "evaluations in altered worlds")
+
+
+# Dreams.
 
 
 def _log(ws: Workspace, agent: Agent) -> Value:
@@ -462,49 +419,14 @@ def _log(ws: Workspace, agent: Agent) -> Value:
     return Value(log_of(ws, agent) or None, str(path.relative_to(ws.root)))
 
 
-def _altered(ws: Workspace, laps: _Laps) -> Value:
-    """The headline agents in worlds that look otherwise, beside the usual world's same tracks."""
-    found = {}
-    for pattern in ("evaluations/*.json", "evaluations/altered/*.json"):
-        for name in ws.names(pattern):
-            each = record(ws, name)
-            looks = each.raw.get("alteration") or each.raw["settings"].get("alteration")
-            if looks:
-                agent, first = Agent.parse(each.raw["agent"]), each.raw["seeds"][0] - TEST_SEEDS
-                how = (each.raw["frames"], each.raw["episodes"], first, looks)
-                if not ws.differences(each.raw, stages.evaluation(ws.profile, agent, *how)):
-                    found[agent, looks] = each
-    rows = []
-    for agent in ws.profile.headline:
-        for looks in ALTERATIONS:
-            each = found.get((agent, looks))
-            if each is None:
-                continue
-            usual = laps.found.get((each.raw["frames"], agent))
-            duel = usual and evaluation.compare_agents(each.raw, usual.raw)
-            gap = duel and duel.mean
-            facts = {"sees": _NAMED[agent.memory.kind], "looks": Text(_ALTERED[looks])}
-            facts["gap"] = _shown(gap, f"track by track, {each.origin}, {usual and usual.origin}")
-            facts["verdict"] = _said(verdicts.transfers(gap), gap) if gap else None
-            rows.append(_with(each, **facts))
-    if not rows:
-        return NOTHING
-    facts = {"rows": rows, "tracks": rows[0]["episodes"], "shown": Text("")}
-    return Value(facts, "evaluations in altered worlds")
-
-
-# Dreams.
-
-
 def _dreams(ws: Workspace) -> Value:
     """The searches in plain M's dream: whether the last controller was the best on the road."""
     logs = [_log(ws, Agent(Memory(), "dream", seed)) for seed in range(ws.profile.dream.seeds)]
     runs = [[e["real"] for e in log.raw or () if e.get("real") is not None] for log in logs]
     if not all(runs):
-        return replace(logs[runs.index([])], raw=None)
+        return Value(None, logs[runs.index([])].origin)
     past = any(max(run) > run[-1] for run in runs)
-    facts = {"verdict": verdicts.dreaming_on(runs), "negative": _when(past)}
-    return Value(facts, logs[0].origin)
+    return Value({"verdict": verdicts.dreaming_on(runs), "negative": when(past)}, logs[0].origin)
 
 
 def _temperatures(ws: Workspace) -> Value:
@@ -518,12 +440,11 @@ def _temperatures(ws: Workspace) -> Value:
         rows.append({"heat": heat, "dreamt": Value(dreamt, origin), "real": Value(real, origin)})
     if len(rows) < 2:
         return NOTHING
-    facts = {"rows": rows, "searches": ws.profile.dream.seeds, "gap": NOTHING}
-    if min(len(reals[0]), len(reals[-1])) > 1:
-        gap = statistics.difference(reals[-1], reals[0])
-        shown = _shown(gap, "Welch's interval over searches, hottest less coldest")
-        facts["gap"] = _with(shown, verdict=_said(verdicts.heat(gap), gap))
-    return Value(facts, "logs of the dreams")
+    known = min(len(reals[0]), len(reals[-1])) > 1
+    gap = statistics.difference(reals[-1], reals[0]) if known else None
+    origin = "Welch's interval over searches, hottest less coldest"
+    facts = {"rows": rows, "searches": ws.profile.dream.seeds}
+    return Value(facts | {"gap": _effect(gap, origin, verdicts.heat)}, "logs of the dreams")
 
 
 def _rounds(ws: Workspace) -> Value:
@@ -534,61 +455,48 @@ def _rounds(ws: Workspace) -> Value:
     known = [chain for chain in chains if chain]
     if not known:
         return chains[0]
+    many, names = len(known) > 1, ", ".join(chain.origin for chain in known)
     gains = [chain.raw[-1]["real"] - chain.raw[0]["real"] for chain in known]
-    gain = statistics.mean_of_runs(gains) if len(gains) > 1 else None
     origin = f"{known[0].origin}, over {len(known)} chains"
+
+    def over(at: int) -> dict[str, Value]:
+        return {
+            key: _mean(
+                [chain.raw[at][key] for chain in known], f"mean over {names}, round {at}: {key}"
+            )
+            for key in ("dreamt", "real")
+        }
+
     facts = {
         "chains": len(known),
-        "where": "one chain" if len(known) == 1 else f"{len(known)} chains",
+        "where": f"{len(known)} chains" if many else "one chain",
         "rows": [list(chain) for chain in known],
-        "first": _over(known, 0),
-        "last": _over(known, -1),
+        "first": over(0),
+        "last": over(-1),
         "count": len(known[0]) - 1,
         "steady": verdicts.rounds([chain.raw for chain in known]),
-        "gain": NOTHING,
-        "alone": _when(gain is None),
-        "teaches": NOTHING,
+        "gain": _effect(
+            statistics.mean_of_runs(gains) if many else None,
+            f"{origin}: real, last less first, Student's interval",
+            verdicts.teaches,
+        ),
         "deceit": NOTHING if ws.profile.dream.search.moments else verdicts.dreams(known[0].raw),
     }
-    if gain:
-        facts["gain"] = _shown(gain, f"{origin}: real, last less first, Student's interval")
-        facts["teaches"] = _said(verdicts.teaches(gain), gain)
     return Value(facts, origin)
 
 
-def _over(chains: Sequence[Value], at: int) -> dict[str, Value]:
-    """What a round found, on average over the chains."""
-    numbers = ("dreamt", "real", "real_steps", "vae_error")
-    origin = f"mean over {', '.join(chain.origin for chain in chains)}, round {at}"
-    return {
-        n: Value(fmean(chain.raw[at][n] for chain in chains), f"{origin}: {n}") for n in numbers
-    }
-
-
-def _dreamers(ws: Workspace, laps: _Laps) -> list[dict]:
+def _dreamers(laps: _Laps) -> list[Value]:
     """Controllers that were evolved in dreams alone, a row for each kind of dream and of frames."""
-    found = [(f, a) for f, a in laps.found if a.found == "dream"]
-    rows = []
 
-    def kind(key):
+    def kind(key: tuple[str, Agent]):
         return key[0] != "reference", str(key[1].family)
 
-    for _, keys in groupby(sorted(found, key=kind), kind):
-        group = [(agent, laps.agent(agent, frames)) for frames, agent in keys]
-        agents, evaluations = zip(*group, strict=True)
-        rows.append(
-            {
-                "label": agents[0].family.label,
-                "frames": evaluations[0]["frames"],
-                "each": Text(", ".join(str(e["mean"]) for e in evaluations)),
-                "average": _average(evaluations, "mean"),
-                **{
-                    key: _average(evaluations, key)
-                    for key in ("dream_steps", "real_steps", "watched_laps")
-                },
-            }
-        )
-    return rows
+    found = sorted((key for key in laps if key[1].found == "dream"), key=kind)
+    groups = (list(keys) for _, keys in groupby(found, kind))
+    return [
+        _with(_searches([laps[key] for key in keys]), label=keys[0][1].family.label)
+        for keys in groups
+    ]
 
 
 def _idle(found: Value) -> Value:
@@ -598,37 +506,22 @@ def _idle(found: Value) -> Value:
     return _with(found, controllers=len(found["agents"]))
 
 
-def _honest(laps: _Laps) -> Value:
+def _honest(found: Value | None) -> Value:
     """What a dream, which has no finish, pays for the pace of the refined agent's perfect laps."""
-    found = laps.found.get(("fast", Agent().refined()))
     lengths = zip(found["returns"].raw, found["lengths"].raw or (), strict=False) if found else ()
     perfect = [length for earned, length in lengths if earned >= evaluation.PERFECT]
-    if not perfect:
+    if not found or not perfect:
         return NOTHING
     steps = fmean(perfect)
     earns = MAX_EPISODE_STEPS * (1000 / steps - 0.1)
     return Value({"steps": steps, "earns": earns}, f"{found.origin}: mean of the perfect laps")
 
 
-def _searches(ws: Workspace, group: Sequence[Value]) -> Value:
-    """What the seeds of a search earn on fast frames, on average and each, and what one costs."""
-    if not group:
-        return NOTHING
-    each = Text(" and ".join(str(found["mean"]) for found in group))
-    spent = cost.cost(ws, Agent.parse(group[0]["agent"].raw))
-    facts = {"runs": len(group), "average": _average(group, "mean"), "each": each}
-    facts |= {"steps": spent["real_steps"], "laps": spent["watched_laps"]}
-    return Value(facts, f"{group[0].origin} and the logs that led to it")
-
-
 def _on_track(ws: Workspace, laps: _Laps) -> list[Value]:
     """Agents that went on on the track from where a dream had left them, by the dream's round."""
-    found = []
-    for n in ws.profile.dream.on_track:
-        agent = Agent(Memory(round=n), "dream").on_track()
-        if searches := _searches(ws, laps.family(agent)):
-            found.append(_with(searches, round=n))
-    return found
+    agents = {n: Agent(Memory(round=n), "dream").on_track() for n in ws.profile.dream.on_track}
+    groups = {n: _searches(_family(laps, agent)) for n, agent in agents.items()}
+    return [_with(group, round=n) for n, group in groups.items() if group]
 
 
 def _routes(ws: Workspace) -> list[dict]:
@@ -638,14 +531,11 @@ def _routes(ws: Workspace) -> list[dict]:
         runs, cells = [run for run in runs if run], []
         for level in _LEVELS:
             origin = f"first validation of at least {level}, {way}"
-            spent = {k: Value(n, origin) for k, n in (cost.spent(runs, level) or {}).items()}
-            form = "{real_steps}\\ M, {core_hours}\\ h"
-            if spent:
-                spent = {
-                    "real_steps": spent["real_steps"].millions(),
-                    "core_hours": spent["core_hours"].to(1),
-                }
-            cells.append(Text(form.format(**spent)) if spent else "not reached")
+            if spent := cost.spent(runs, level):
+                steps, hours = (Value(spent[k], origin) for k in ("real_steps", "core_hours"))
+                cells.append(Text(f"{steps.millions()}\\ M, {hours.to(1)}\\ h"))
+            else:
+                cells.append("not reached")
         if runs:
             seeds = f"{len(runs)} seed{'s' * (len(runs) > 1)}"
             rows.append({"way": f"{way.capitalize()}, {seeds}", "cells": cells})
@@ -655,7 +545,7 @@ def _routes(ws: Workspace) -> list[dict]:
 def _hours(ws: Workspace) -> list[tuple[str, Value, Value]]:
     """What took how long: what was done, how many results, and their wall times together."""
     rows = []
-    for what, patterns in _STAGES.items():
+    for what, patterns in STAGES.items():
         names = [name for pattern in patterns for name in ws.names(pattern)]
         spent = [t for name in names if (t := record(ws, name).raw.get("wall_time_s")) is not None]
         origin = f"wall times of {', '.join(patterns)}"

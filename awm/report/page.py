@@ -4,10 +4,11 @@ pandoc does the work: formulas become MathML, citations are looked up, code is c
 `templates/page.lua` adds what it lacks, such as numbered figures.
 """
 
+import json
 import re
 import tomllib
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
 from html import unescape
@@ -83,18 +84,6 @@ class Body:
     html: str
     headings: list[tuple[int, str, str]]
 
-    def insert(self, place: str, html: str) -> "Body":
-        """The body with HTML instead of the empty division of that name."""
-        return replace(self, html=self.html.replace(f'<div id="{place}">\n\n</div>', html))
-
-    def append(self, html: str) -> "Body":
-        """The body with HTML at its end."""
-        return replace(self, html=f"{self.html}\n{html}")
-
-    def begin(self, html: str) -> "Body":
-        """The body with HTML after its title."""
-        return replace(self, html=self.html.replace("</h1>", f"</h1>\n{html}", 1))
-
     @property
     def title(self) -> str:
         """The text of the first heading."""
@@ -123,14 +112,6 @@ def quoted(text: str) -> str:
     """Text as the value of an attribute in Markdown."""
     text = " ".join(str(text).split()).replace("|", "&#124;")  # which would end a table's cell
     return '"' + re.sub(r'(["\\])', r"\\\1", text) + '"'
-
-
-def fenced(code: str, language: str = "python") -> str:
-    """Code as Markdown, whatever it holds."""
-    fence = "~~~"
-    while fence in code:
-        fence += "~"
-    return f"{fence}{language}\n{code}\n{fence}"
 
 
 def convert(source: str, reader: str, folders: Sequence[Path] = ()) -> Body:
@@ -163,7 +144,12 @@ def convert(source: str, reader: str, folders: Sequence[Path] = ()) -> Body:
 
 
 def page(
-    workspace: Workspace, name: str, body: Body, notebooks: Sequence[str], stages: Sequence[dict]
+    workspace: Workspace,
+    name: str,
+    body: Body,
+    notebooks: Iterable[str] = (),
+    stages: Sequence[dict] = (),
+    parts: Mapping[str, dict] | None = None,
 ) -> str:
     """A whole page around a body.
 
@@ -171,7 +157,9 @@ def page(
         name: the page's; `"index"` is the story's.
         notebooks: the names of the notebooks that have a page.
         stages: the rows of the table of provenance.
+        parts: the data of the demonstrations in the body, as `demos.make` leaves it.
     """
+    data = {key: json.dumps(part).replace("<", "\\u003c") for key, part in (parts or {}).items()}
     return template("page.html.j2").render(
         name=name,
         body=Markup(body.html),
@@ -189,6 +177,8 @@ def page(
         benchmarks=name == "benchmarks" or (workspace.report / "benchmarks.html").exists(),
         notebooks=[(stem, stem.replace("_", " ")) for stem in notebooks],
         stages=stages,
+        parts={name: Markup(part) for name, part in data.items()},
+        demos=Markup(demos.SCRIPT),
         run=store.provenance(workspace.profile),
         commit=commit,
         now=datetime.now(),

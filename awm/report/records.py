@@ -100,15 +100,6 @@ class Value:
         """With a sign and so many decimals."""
         return replace(self, form=f"+z,.{digits}f")
 
-    def digits(self, count: int) -> "Value":
-        """With so many significant digits, as for a p."""
-        return replace(self, form=f".{count}g")
-
-    @property
-    def size(self) -> "Value":
-        """How many there are."""
-        return Value(len(self.raw) if self else None, self.origin)
-
     @property
     def percent(self) -> "Value":
         return replace(self, form=".0%")
@@ -127,24 +118,21 @@ class Value:
         gap = self.raw - other.raw if known else None
         return Value(gap, f"{self.origin} less {other.origin.rpartition(': ')[2]}")
 
-    def _column(self, column: str, name: str, choose: Callable) -> "Value":
-        """One number of a column of a history, without the rows that lack it."""
+    def pick(self, which: str, column: str) -> "Value":
+        """The `first`, `last` or `lowest` number of a column of a history."""
         values = [row[column] for row in self.raw or () if row.get(column) is not None]
-        place = f"{name} {column}"
-        place = f"{self.origin}, {place}" if ": " in self.origin else f"{self.origin}: {place}"
-        return Value(choose(values) if values else None, place)
+        picked = {"first": values[:1], "last": values[-1:], "lowest": sorted(values)[:1]}[which]
+        between = ", " if ": " in self.origin else ": "
+        return Value(picked[0] if picked else None, f"{self.origin}{between}{which} {column}")
 
-    def first_of(self, column: str) -> "Value":
-        return self._column(column, "first", lambda values: values[0])
 
-    def last_of(self, column: str) -> "Value":
-        return self._column(column, "last", lambda values: values[-1])
+#: What a profile does not do: the story leaves it out without a note.
+NOTHING = Value(None, "")
 
-    def lowest_of(self, column: str) -> "Value":
-        return self._column(column, "lowest", min)
 
-    def highest_of(self, column: str) -> "Value":
-        return self._column(column, "highest", max)
+def when(holds: object) -> Value:
+    """Nothing to read, to name in a paragraph that only some profiles have."""
+    return Value(Text(""), "") if holds else NOTHING
 
 
 def record(workspace: Workspace, name: str) -> Value:
@@ -162,6 +150,15 @@ def record(workspace: Workspace, name: str) -> Value:
     inside = path.is_relative_to(workspace.root)
     return Value(found, str(path.relative_to(workspace.root) if inside else path))
 
+
+#: What there are records of, in the order of the table of provenance.
+STAGES = {
+    "recording episodes": ("rollouts*.json",),
+    "training V": ("vae.json",),
+    "training M": ("mdn_rnn/*.json", "feature_map.json"),
+    "searching for C": ("agents/*.json",),
+    "testing and measuring": ("evaluations/*.json", "evaluations/altered/*.json", "study/*.json"),
+}
 
 #: Which notebook makes a record or draws a figure, by the beginning of its name; the first counts.
 _MAKERS = (

@@ -2,58 +2,51 @@
 
 import ast
 import inspect
-from collections.abc import Sequence
-from dataclasses import dataclass, is_dataclass
+from dataclasses import is_dataclass
 from functools import cache
 
 from awm import config
 from awm.config import Profile
 from awm.report.records import Text
 
-
-@dataclass(frozen=True)
-class Table:
-    """A row per setting: its name, a value for each of the `columns`, and its meaning."""
-
-    title: str
-    columns: tuple[str, ...]
-    rows: list[tuple[Text, tuple[str, ...], Text]]
+#: What track seeds are for.
+_USES = ("data", "evolution", "validation", "test")
 
 
-def tables(profile: Profile) -> list[Table]:
-    """All settings of a profile, section by section, and the ranges that track seeds come from."""
-    p = profile
+def tables(profile: Profile) -> list[dict]:
+    """All settings of a profile, a table a section: its `title`, the heads of its `columns`, and
+    its `rows`: a setting's name, its value in each column, and its meaning.
+    """
+    p, one = profile, ("Value",)
     searches = (p.evolution.search, p.evolution.refinement, p.dream.search)
+    sections = (
+        ("Data", one, p.data),
+        ("V", one, p.vae),
+        ("M", one, p.mdn_rnn),
+        ("The head that draws feature maps in dreams", one, p.feature_map),
+        ("Searches for C", ("First", "Refinement", "In dreams"), *searches),
+        ("Evolution", one, p.evolution),
+        ("Dreams", one, p.dream),
+        ("Test", one, p.test),
+    )
     return [
-        _table("Data", p.data),
-        _table("V", p.vae),
-        _table("M", p.mdn_rnn),
-        _table("The head that draws feature maps in dreams", p.feature_map),
-        _table("Searches for C", *searches, columns=("First", "Refinement", "In dreams")),
-        _table("Evolution", p.evolution),
-        _table("Dreams", p.dream),
-        _table("Test", p.test),
+        {"title": title, "columns": columns, "rows": _rows(own)}
+        for title, columns, *own in sections
+    ]
+
+
+def _rows(sections: list) -> list[tuple[Text, list[str], Text]]:
+    return [
+        (Text(f"`{name}`"), [_shown(getattr(each, name)) for each in sections], Text(said))
+        for name, said in meanings(type(sections[0])).items()
+        if not is_dataclass(getattr(sections[0], name))
     ]
 
 
 def seeds() -> list[tuple[str, str]]:
     """What track seeds are for, and the range they come from."""
-    uses = {
-        "data": config.DATA_SEEDS,
-        "evolution": config.EVOLUTION_SEEDS,
-        "validation": config.VALIDATION_SEEDS,
-        "test": config.TEST_SEEDS,
-    }
-    return [(use, f"{first:,} to {first + config.SEED_RANGE - 1:,}") for use, first in uses.items()]
-
-
-def _table(title: str, *sections, columns: Sequence[str] = ("Value",)) -> Table:
-    rows = [
-        (Text(f"`{n}`"), tuple(_shown(getattr(each, n)) for each in sections), Text(said))
-        for n, said in meanings(type(sections[0])).items()
-        if not is_dataclass(getattr(sections[0], n))
-    ]
-    return Table(title, tuple(columns), rows)
+    firsts = {use: getattr(config, f"{use.upper()}_SEEDS") for use in _USES}
+    return [(use, f"{n:,} to {n + config.SEED_RANGE - 1:,}") for use, n in firsts.items()]
 
 
 @cache
@@ -81,8 +74,8 @@ def _shown(value) -> str:
             return "yes" if value else "no"
         case int() | float():
             return f"{value:,}"
+        case (tuple(), *_):
+            return ", ".join(" ".join(map(str, each)) for each in value)
         case tuple():
-            return ", ".join(
-                " ".join(map(str, each)) if isinstance(each, tuple) else str(each) for each in value
-            )
+            return ", ".join(map(str, value))
     return str(value)

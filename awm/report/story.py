@@ -13,11 +13,11 @@ from pathlib import Path
 import jinja2
 import nbformat
 
-from awm import store
+from awm import figures
 from awm.errors import AwmError
 from awm.report import page
-from awm.report.page import Body, escape, fenced, quoted
-from awm.report.records import ABSENT, Text, Value, maker, within
+from awm.report.page import Body, escape, quoted
+from awm.report.records import ABSENT, Text, Value, maker, when, within
 from awm.store import Workspace
 
 _MARK = re.compile(ABSENT.format("([^\ue001]*)"))
@@ -33,8 +33,7 @@ class Story:
         """`executed` are the notebooks that were, by name."""
         self.workspace = workspace
         self.executed = executed
-        captions = workspace.images / "captions.json"
-        self.captions = store.read_json(captions) if captions.exists() else {}
+        self.captions = figures.captions(workspace.images)
         self.shown: set[str] = set()
 
     def render(self, source: str, **values) -> Body:
@@ -51,119 +50,99 @@ class Story:
             comment_end_string="-->",
             finalize=_written,
         )
-        functions = {name: getattr(self, name) for name in ("figure", "code", "notebook", "link")}
+        functions = {"figure": self.figure, "code": self.code, "when": when}
+        functions["link"] = lambda path: Text(page.link(path))
+        # An address that is unset takes its paragraph with it.
+        site = {key: Value(Text(at) if at else None, "") for key, at in asdict(page.site()).items()}
         try:
-            text = environment.from_string(source).render(**functions, **_published(), **values)
+            text = environment.from_string(source).render(functions | values, site=site)
         except jinja2.TemplateError as error:
             raise AwmError(f"The story of the report cannot be told: {error}.") from error
-        return page.convert(self.prune(text), page.STORY, [self.workspace.images])
+        return page.convert(self._prune(text), page.STORY, [self.workspace.images])
 
     def figure(self, *names: str) -> Text:
         """One figure, or several side by side, each with its number and caption."""
-        figures = "\n\n".join(self._figure(name) for name in names)
-        return Text(f"::: row\n{figures}\n:::" if len(names) > 1 else figures)
+        shown = "\n\n".join(self._figure(name) for name in names)
+        return Text(f"::: row\n{shown}\n:::" if len(names) > 1 else shown)
 
     def _figure(self, name: str) -> str:
         if name in self.shown:
             raise AwmError(f"The story shows {name!r} twice. Refer to it as @fig-{name} instead.")
         self.shown.add(name)
-        found = (name + suffix for suffix in (".gif", ".png", ".svg", ".jpg"))
-        file = next((file for file in found if (self.workspace.images / file).exists()), None)
-        if file is None:
+        by, words = maker(name), self.captions.get(name)
+        if words is None:
             return (
                 f"::: {{#fig-{name} .absent}}\nThere is no picture `{name}` yet: "
-                f"{self.notebook(maker(name))} draws it.\n:::"
+                f"{self._notebook(by)} draws it.\n:::"
             )
-        words = self.captions.get(name, {})
-        caption = " ".join((words.get("caption") or name.replace("_", " ")).split())
+        caption = " ".join(words["caption"].split())
         alt = quoted(words.get("alt") or caption)
         # A caption is Markdown; as a paragraph it begins no block of another kind.
         caption = re.sub(r"^(?=[^\w*$`\s])", r"\\", caption)
-        if (by := maker(name)) in self.executed:
-            caption += f" [From {self.notebook(by)}.]{{.origin}}"
-        return f"::: {{#fig-{name}}}\n![]({file}){{alt={alt}}}\n\n{caption}\n:::"
+        if by in self.executed:
+            caption += f" [From {self._notebook(by)}.]{{.origin}}"
+        return f"::: {{#fig-{name}}}\n![]({words['file']}){{alt={alt}}}\n\n{caption}\n:::"
 
     def code(self, notebook: str, tag: str) -> Text:
         """The cells of an executed notebook that carry a tag, folded."""
         path = self.executed.get(notebook)
-        if path is None:
-            why = f"notebook {notebook} has not been run in this profile"
-            return Text(f"::: note\nThe code would stand here, but {escape(why)}.\n:::")
-        cells = nbformat.read(path, as_version=4).cells
+        cells = nbformat.read(path, as_version=4).cells if path else ()
         found = [c.source for c in cells if tag in c.metadata.get("tags", ())]
         if not found:
-            why = f"notebook {notebook} has no cell tagged “{tag}”"
-            return Text(f"::: note\nThe code would stand here, but {escape(why)}.\n:::")
+            why = f"has no cell tagged “{tag}”" if path else "has not been run in this profile"
+            lack = escape(f"notebook {notebook} {why}")
+            return Text(f"::: note\nThe code would stand here, but {lack}.\n:::")
         name = notebook.replace("_", " ")
-        blocks = "\n\n".join(map(fenced, found))
+        fence = max(re.findall("~+", "".join(found)), key=len, default="") + "~~~"
+        blocks = "\n\n".join(f"{fence}python\n{code}\n{fence}" for code in found)
         link = f"From [notebook {name}]({notebook}.html)."
         return Text(f'::: {{.fold from="{name}"}}\n{blocks}\n\n{link}\n:::')
 
-    def notebook(self, name: str) -> Text:
+    def _notebook(self, name: str) -> str:
         """A notebook's name, linked to its page when there is one."""
         label = f"notebook {name[:2]}"
-        return Text(f"[{label}]({name}.html)" if name in self.executed else label)
+        return f"[{label}]({name}.html)" if name in self.executed else label
 
-    def link(self, path: str) -> Text:
-        """What the page calls a file of the repository, as in `[Results]({{ link("a.json") }})`."""
-        return Text(page.link(path))
-
-    def prune(self, text: str) -> str:
+    def _prune(self, text: str) -> str:
         """Leave out what needs a value that is not there, and say so at the end of the section."""
         parts = re.split(r"(?m)^(?=#{1,6} )", text)
         sections = [[_without_lost_rows(block) for block in _blocks(part)] for part in parts]
-        lost = [n for s in sections for b in s if _MARK.search(b) for n in _TABLE.findall(b)]
-        refers = re.compile("|".join(rf"@{name}\b" for name in lost) or r"(?!)")
-        kept = [[b for b in s if not _MARK.search(b) and not refers.search(b)] for s in sections]
-        kept = _with_whole_notes(kept, {name for s in sections for b in s if (name := _note(b))})
+        every = [block for section in sections for block in section]
+        lost = [name for b in every if _MARK.search(b) for name in _TABLE.findall(b)]
+        gone = re.compile("|".join([_MARK.pattern, *(rf"@{name}\b" for name in lost)]))
+        kept = [block for block in every if not gone.search(block)]
+        # A footnote that none marks any more goes, and the mark of one that is lost.
+        marked = {name for b in kept if not _note(b) for name in _NOTE.findall(b)}
+        lost_notes = {_note(b) for b in every} - {_note(b) for b in kept}
         told = []
-        for part, blocks in zip(parts, kept, strict=True):
-            missing = {o.partition(":")[0] for o in _MARK.findall(part)} - {""}
-            alone = len(blocks) == 1 and blocks[0].startswith("#")
-            if missing or not alone or len(_blocks(part)) == 1:  # no heading of what has all gone
+        for part, section in zip(parts, sections, strict=True):
+            blocks = [
+                _NOTE.sub(lambda mark: "" if mark[1] in lost_notes else mark[0], block)
+                for block in section
+                if not gone.search(block) and _note(block) in (None, *marked)
+            ]
+            missing = {origin.partition(":")[0] for origin in _MARK.findall(part)} - {""}
+            alone = len(blocks) == 1 < len(section) and blocks[0].startswith("#")
+            if missing or not alone:  # no heading of what has all gone
                 told += [*blocks, self._missing(missing)]
         return "".join(told)
 
     def _missing(self, names: set[str]) -> str:
         """The note on records that a section lacks, by the notebooks that make them."""
         made: dict[str, list[str]] = {}
-        for name in sorted(within(name) for name in names):
+        for name in sorted(map(within, names)):
             made.setdefault(maker(name), []).append(f"`{name}`")
-        parts = (
-            f"{self.notebook(notebook)} ({', '.join(files[:3])}{', …' * (len(files) > 3)})"
+        lacks = ", ".join(
+            f"{self._notebook(notebook)} ({', '.join(files[:3])}{', …' * (len(files) > 3)})"
             for notebook, files in sorted(made.items())
         )
-        note = f"Not in this profile yet is what these record: {', '.join(parts)}."
-        return f"\n\n::: note\n{note}\n:::\n\n" if made else ""
-
-
-def _published() -> dict:
-    """`site.repository` and `site.homepage`, which take their paragraph with them when unset."""
-    return {
-        "site": {
-            name: Value(Text(at) if at else None, "") for name, at in asdict(page.site()).items()
-        }
-    }
+        note = f"\n\n::: note\nNot in this profile yet is what these record: {lacks}.\n:::\n\n"
+        return note if made else ""
 
 
 def _blocks(text: str) -> list[str]:
     """Paragraphs, items of lists and tables with their captions, each with the blanks after it."""
     return re.findall(r".+?(?:\n(?=- )|\n\s*\n(?!: )|\Z)", text, re.S)
-
-
-def _with_whole_notes(sections: list[list[str]], notes: set[str]) -> list[list[str]]:
-    """The blocks without the marks of `notes` that are lost, and without notes that none marks."""
-    blocks = [block for section in sections for block in section]
-    lost = notes - {_note(block) for block in blocks}
-    marked = {name for block in blocks if not _note(block) for name in _NOTE.findall(block)}
-    return [
-        [
-            _NOTE.sub(lambda mark: "" if mark[1] in lost else mark[0], block)
-            for block in section
-            if _note(block) in (None, *marked)
-        ]
-        for section in sections
-    ]
 
 
 def _note(block: str) -> str | None:

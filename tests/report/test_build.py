@@ -8,19 +8,19 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import nbformat
-import numpy as np
 import pandas as pd
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from PIL import Image
 
-from awm import stages, store
+from awm import figures, stages, store
 from awm.config import PRESETS
 from awm.errors import AwmError
 from awm.ids import KINDS, SEEN, Agent
-from awm.report import build, facts
+from awm.report import build
 from awm.report import page as report
 from awm.store import Workspace
+from awm.widgets import demos
 from tests.report.verdicts import unsupported_verdicts, verdicts_of
 from tests.study import records
 
@@ -117,7 +117,7 @@ def make(ws):
             evaluation(ws, f"{kind}_track_refined", frames, returns)
     evaluation(ws, "plain-round1_dream", "fast", [640.0] * 10)
     ws.images.mkdir(exist_ok=True)
-    Image.fromarray(np.zeros((4, 4, 3), np.uint8)).save(ws.images / "MDP.png")
+    figures.save(ws.images, figures.mdp(), "MDP")
     notebook(
         ws, "02_vae",
         new_markdown_cell("# Teaching V to *see*\n\nThe latent $z_t$.\n\n## Training"),
@@ -131,7 +131,7 @@ def built(tmp_path_factory):
     profile = PRESETS["smoke"].but(
         "mine", evolution__searched_on=(0, 0), evolution__kinds=SEEN, mdn_rnn__seeds=1,
         evolution__refined=("plain", "spatial"), dream__chains=2, test__episodes=10,
-        test__reference_episodes=10,
+        test__reference_episodes=10, test__altered_episodes=10,
     )  # fmt: skip
     ws = Workspace.open(profile, tmp_path_factory.mktemp("report"))
     make(ws)
@@ -232,7 +232,7 @@ def test_a_space_is_never_swallowed(built):
 
 def test_a_demo_that_is_not_there_leaves_no_trace(built):
     html = page(built)
-    for place in facts.DEMOS:
+    for place in demos.DEMOS:
         assert f'<div id="{place}">' not in html
     assert "Move a slider below" not in html and "The dream at the top of this page" in html
 
@@ -465,12 +465,13 @@ def test_contents_lead_to_their_sections(opened):
 
 
 def test_every_lap_is_told(built):
-    laps = pd.read_csv(built.report / "laps.csv")
+    laps = pd.read_csv(built.report / "laps.csv", keep_default_na=False)
     found = json.loads((built.report / "results.json").read_text())
     assert len(laps) == sum(each["episodes"] for each in found)
     for each in found:
         family = str(Agent.parse(each["name"]).family)
         run = laps[(laps.agent == family) & (laps.run == each["evolution_seed"])]
-        own = run[run.frames == each["frames"]]
+        looks = each["alteration"] or ""
+        own = run[(run.frames == each["frames"]) & (run.alteration == looks)]
         assert own["return"].mean() == pytest.approx(each["mean"])
         assert own.seed.tolist() == each["seeds"]

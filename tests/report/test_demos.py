@@ -18,8 +18,10 @@ from awm.worlds.lanes import Recording
 PLACES = "".join(f'<div id="{name}">\n\n</div>' for name in demos.DEMOS)
 
 
-def filled(ws, html: str = PLACES) -> Body:
-    return build.filled(Body(html, []), *demos.make(ws, [*demos.DEMOS]))
+def filled(ws) -> str:
+    made, parts = demos.make(ws, [*demos.DEMOS])
+    body = Body(f"{PLACES}<p style='height: 200vh'></p>", [])
+    return page.page(ws, "index", build.filled(body, made), parts=parts)
 
 
 def circle(ws, agent, steps=0) -> Recording:
@@ -40,10 +42,7 @@ def made(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(laps, "_lap", circle)
         with dreaming(tmp_path_factory.mktemp("demos")) as (ws, *_):
-            body = build.filled(
-                Body(PLACES + "<p style='height: 200vh'></p>", []), *demos.make(ws, [*demos.DEMOS])
-            )
-            html = page.page(ws, "index", body, [], [])
+            html = filled(ws)
     path = ws.root / "index.html"
     path.write_text(html, "utf-8")
     return path
@@ -73,20 +72,20 @@ def shown(made, browser):
 def test_what_a_dream_lacks_is_said(workspace, monkeypatch):
     ws = Workspace.open("smoke")
 
-    assert "V has not been trained" in filled(ws).html
+    assert "V has not been trained" in filled(ws)
     ws.save(stages.vae(ws.profile), random_v().state_dict(), kl_per_latent=[0.0] * 32)
-    assert "no M that can dream here is trained" in filled(ws).html
+    assert "no M that can dream here is trained" in filled(ws)
     m = mdn_rnn.build(ws.profile, Memory("temporal"))
     ws.save(stages.mdn_rnn(ws.profile, Memory("temporal")), m.state_dict())
-    assert "awm collect --profile smoke" in filled(ws).html
-    assert "data-demo" not in filled(ws).html and '<div id="' not in filled(ws).html
+    assert "awm collect --profile smoke" in filled(ws)
+    assert "data-demo" not in filled(ws) and '<div id="' not in filled(ws)
 
 
 def test_without_an_agent_there_is_no_race(tmp_path):
     with dreaming(tmp_path) as (ws, *_):
         for path in ws.own.glob("agents/*"):
             path.unlink()
-        html = filled(ws).html
+        html = filled(ws)
     assert 'data-demo="hero"' in html and 'data-demo="latents"' in html
     assert 'data-demo="race"' not in html and 'data-demo="lap"' not in html
     assert '<div id="' not in html

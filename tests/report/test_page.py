@@ -216,9 +216,3 @@ def test_the_repository_is_what_pyproject_names(tmp_path, monkeypatch):
 def test_what_is_no_notebook_is_refused():
     with pytest.raises(AwmError, match="cannot be made"):
         page.convert("{", page.NOTEBOOK)
-
-
-@pytest.mark.parametrize("code", ["x = 1", "a\n~~~\nb", "~~~~"])
-def test_code_is_fenced_whatever_it_holds(code):
-    fence, *lines, end = page.fenced(code).splitlines()
-    assert "\n".join(lines) == code and fence == f"{end}python" and end not in code

@@ -44,8 +44,8 @@ def told(ws, text: str, executed=None, **values) -> str:
         ("vae.wall_time_s.time", "1 min 15 s", "wall_time_s"),
         ("vae.steps.millions()", "2.34", "steps"),
         ("vae.history[2].nll.to(2)", "7.25", "history.2.nll"),
-        ("vae.history.lowest_of('nll').to(2)", "7.25", "history, lowest nll"),
-        ("vae.history.last_of('nll')", "8", "history, last nll"),
+        ("vae.history.pick('lowest', 'nll').to(2)", "7.25", "history, lowest nll"),
+        ("vae.history.pick('last', 'nll')", "8", "history, last nll"),
         ("vae.test.error.minus(vae.updates).signed()", "−1,185", "test.error less updates"),
     ],
 )
@@ -198,7 +198,7 @@ def test_a_row_without_its_value_is_left_out(ws):
 def test_nothing_that_was_recorded_becomes_markup(ws):
     (ws.images).mkdir(parents=True)
     Image.fromarray(np.zeros((2, 2, 3), np.uint8)).save(ws.images / "a.png")
-    captions = {"a": {"caption": HOSTILE, "alt": f'{HOSTILE}" onload="x'}}
+    captions = {"a": {"file": "a.png", "caption": HOSTILE, "alt": f'{HOSTILE}" onload="x'}}
     store.write_json(ws.images / "captions.json", captions)
     html = told(
         ws,
@@ -216,6 +216,8 @@ def test_figures_have_captions_and_alternative_texts_or_say_who_draws_them(ws):
     for name in ("MDP", "routes"):
         Image.fromarray(np.zeros((2, 2, 3), np.uint8)).save(ws.images / f"{name}.png")
     words = {"MDP": {"caption": "The loop of $s_t$.", "alt": 'Two "boxes" and <arrows>'}}
+    words["routes"] = {"caption": "Routes."}
+    words = {name: each | {"file": f"{name}.png"} for name, each in words.items()}
     store.write_json(ws.images / "captions.json", words)
     html = told(ws, 'See @fig-vae_kl.\n\n{{ figure("MDP", "routes") }}\n\n{{ figure("vae_kl") }}\n')
     assert "<strong>Figure 1.</strong> The loop of <math" in html
@@ -240,7 +242,7 @@ def test_code_comes_from_the_executed_notebook(ws):
 
     path = ws.own / "02_vae.ipynb"
     path.parent.mkdir(exist_ok=True)
-    cell = new_code_cell("train()\n\n# - done", metadata={"tags": ["train"]})
+    cell = new_code_cell("train()\n~~~~\n# - done", metadata={"tags": ["train"]})
     nbformat.write(new_notebook(cells=[cell]), path)
     text = '{{ code("02_vae", "train") }}\n\n{{ code("02_vae", "no") }}\n\n{{ code("03", "no") }}'
     html = told(ws, text, {"02_vae": path})
