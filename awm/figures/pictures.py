@@ -141,19 +141,26 @@ def overlay_attention(frames, weights, scale: int = 4) -> np.ndarray:
             f"{list(weights.shape)}. Pass the weights of spatial attention, one map a frame."
         )
     large = enlarge(frames, scale).astype(np.float32)
-    pixels = (np.arange(large.shape[1]) + 0.5) / scale
-    # Places lie 8 pixels apart, in the middle of the frame, to within a pixel, and see all of it.
-    field = 64 - 8 * (side - 1)
-    centres = field / 2 + 8 * np.arange(side)
-    # A bell around each place, within what it sees. A pixel's light is the bells' weighted mean, so
-    # that the frame's border, which few places see, is not darker for that.
-    bells = np.exp(-0.5 * ((pixels[:, None] - centres) / (field / 4)) ** 2)
-    bells /= bells.sum(axis=1, keepdims=True)
-    light = np.einsum("yi,tij,xj->tyx", bells, weights.reshape(-1, side, side), bells)
+    seen = bells(side, large.shape[1])
+    light = np.einsum("iy,tij,jx->tyx", seen, weights.reshape(-1, side, side), seen)
     # The brightest place of a map keeps its colours, the rest fades.
     light = (light / light.max(axis=(1, 2), keepdims=True))[..., None]
     grey = large.mean(axis=-1, keepdims=True) * 0.3
     return np.round(grey + (large - grey) * light).astype(np.uint8)
+
+
+def bells(side: int, pixels: int) -> np.ndarray:
+    """What each row, or column, of V's map sees of a frame that many pixels wide, [side, pixels].
+
+    A bell around each place, within what it sees. A pixel's light is the bells' weighted mean, so
+    that the frame's border, which few places see, is not darker for that.
+    """
+    # Places lie 8 pixels apart, in the middle of the frame, to within a pixel, and see all of it.
+    field = 64 - 8 * (side - 1)
+    centres = field / 2 + 8 * np.arange(side)
+    at = (np.arange(pixels) + 0.5) * 64 / pixels
+    seen = np.exp(-0.5 * ((at - centres[:, None]) / (field / 4)) ** 2)
+    return seen / seen.sum(axis=0)
 
 
 @drawing
