@@ -11,21 +11,15 @@ from matplotlib.ticker import LogLocator, MaxNLocator
 from scipy.ndimage import uniform_filter1d
 
 from awm.errors import AwmError
+from awm.figures import theme
 from awm.figures.theme import (
-    BLUE,
-    GREEN,
     INK,
     LEVEL,
     MUTED,
-    ORANGE,
-    VERMILION,
     VIOLET,
     drawing,
     is_narrow,
-    legend,
     model_color,
-    model_label,
-    note,
     panels,
     tint,
 )
@@ -34,51 +28,23 @@ from awm.figures.vector import spoken
 #: A return of this many is what "solved" means on CarRacing (mean of 100 trials).
 SOLVED = 900
 
-_SPLITS = {"train": "training", "validation": "validation"}
-
 
 @drawing
-def learning_curves(histories, terms, split="both", levels=None):
-    """Training: a panel a term of the loss, a colour a model.
-
-    Args:
-        histories: {model: history}, each a list of {"update", "train_<term>", and now and then
-            "validation_<term>"}; a model is a kind of M, a `Memory` or any word.
-        terms: {term: its name and unit}.
-        split: "train", "validation" (marked, on held-out episodes) or "both" (training thin).
-        levels: dashed levels in the first panel, {label: value}.
-    """
-    splits = tuple(_SPLITS) if split == "both" else (split,)
-    fig, [row] = panels(1, len(terms), 3.4 if len(terms) == 1 else 2.9)
-    for axes, (term, unit) in zip(row, terms.items(), strict=True):
-        for model, history in histories.items():
-            for part in splits:
-                marked, thin = part == "validation", part != splits[-1]
-                label = model_label(model)
-                name = f"{label}, " * (len(histories) > 1) + _SPLITS[part]
-                style = {"marked": marked, "thin": thin, "name": name}
-                curve = _points(history, "update", f"{part}_{term}")
-                _line(axes, curve, model_color(model), None if thin else label, **style)
-        axes.set(ylabel=unit)
-    if len(splits) > 1:
-        _line(row[0], ([], []), MUTED, "thin: training batches", thin=True)
-        _line(row[0], ([], []), MUTED, "dots: validation episodes", marked=True)
-    _finish(fig, 3 if len(splits) > 1 or len(histories) > 1 else 0, xlabel="training updates")
-    _levels(row[0], levels or {})
-    return fig
-
-
-@drawing
-def vae_losses(history, split="both", references=None):
+def vae_losses(history, split):
     """V's loss, its two terms apart: summed squared error, and KL divergence.
 
-    `history` is V's manifest's, `split` and `references` (of the squared error) as `split` and
-    `levels` of `learning_curves`. The error is summed over 64 × 64 × 3 values in [0, 1], a frame;
-    the KL is in nats per frame.
+    `history` is V's manifest's, `split` "train" or "validation". The error is summed over
+    64 × 64 × 3 values in [0, 1], a frame; the KL is in nats per frame.
     """
     terms = {"reconstruction": "squared error per frame", "kl": "KL divergence (nats per frame)"}
-    fig = learning_curves({"V": history}, terms, split, references)
-    left, right = fig.axes
+    fig, [row] = panels(1, 2, 2.9)
+    for axes, (term, unit) in zip(row, terms.items(), strict=True):
+        curve, held_out = _points(history, "update", f"{split}_{term}"), split == "validation"
+        name = "validation" if held_out else "training"
+        _line(axes, curve, model_color("V"), marked=held_out, name=name)
+        axes.set(ylabel=unit)
+    _finish(fig, xlabel="training updates")
+    left, right = row
     left.set_title("Reconstruction error")
     # The first updates, from hundreds down, would leave the rest a flat line.
     left.set_yscale("log")
@@ -90,82 +56,90 @@ def vae_losses(history, split="both", references=None):
 
 
 @drawing
-def mdn_rnn_learning_curves(histories, baselines=None, key="nll", ylabel=None):
+def mdn_rnn_learning_curves(histories, baselines=None):
     """M's learning curves, one colour a model, against levels that a reader can interpret.
 
-    `histories` is {model: history} with `train_<key>` and `validation_<key>` in its entries;
-    `baselines` is {label: value}, drawn as dashed levels.
+    `histories` is {model: history}, lists of {"update", "train_nll", and now and then
+    "validation_nll"}; a model is a kind of M, a `Memory` or any word. `baselines` is {label:
+    value}, drawn as dashed levels.
     """
-    terms = {key: ylabel or "negative log-likelihood (nats per step)"}
-    fig = learning_curves(histories, terms, levels=baselines)
+    baselines = baselines or {}
+    fig, [[axes]] = panels(1, 1, 3.4)
+    for model, history in histories.items():
+        color, label = model_color(model), theme.model_label(model)
+        train, validation = (
+            _points(history, "update", f"{s}_nll") for s in ("train", "validation")
+        )
+        of = f"{label}, " * (len(histories) > 1)
+        _line(axes, train, color, thin=True, name=of + "training")
+        _line(axes, validation, color, label, marked=True, name=of + "validation")
+    _line(axes, ([], []), MUTED, "thin: training batches", thin=True)
+    _line(axes, ([], []), MUTED, "dots: validation episodes", marked=True)
+    unit = "negative log-likelihood (nats per step)"
+    _finish(fig, 3, xlabel="training updates", ylabel=unit)
+    # Side by side, so that the names of close levels stay legible.
+    columns, apart = (2, 0.45) if is_narrow() else (3, 0.18)
+    for n, (label, value) in enumerate(sorted(baselines.items(), key=lambda item: item[1])):
+        axes.axhline(value, **LEVEL)
+        place = 1 - apart * (n % columns), value
+        theme.note(axes, label, place, (-2, 2), xycoords=("axes fraction", "data"), ha="right")
     # The axis shows where the curves settle, and the baselines; not the first drop.
-    shown = list((baselines or {}).values())
-    for history in histories.values():
-        for entry in history[len(history) // 6 :]:
-            shown += [
-                entry[name] for name in (f"train_{key}", f"validation_{key}") if name in entry
-            ]
-    if shown:
-        margin = 0.06 * (max(shown) - min(shown)) or 1.0
-        fig.axes[0].set_ylim(min(shown) - margin, max(shown) + margin)
+    late = [entry for history in histories.values() for entry in history[len(history) // 6 :]]
+    shown = [
+        entry[key] for entry in late for key in ("train_nll", "validation_nll") if key in entry
+    ]
+    shown += baselines.values()
+    margin = 0.06 * (max(shown) - min(shown)) or 1.0
+    axes.set_ylim(min(shown) - margin, max(shown) + margin)
     return fig
 
 
 @drawing
-def controller_training(logs, x="steps", solved=SOLVED):
+def controller_training(logs, x="steps"):
     """Evolution: `logs` is {Agent: generations as in its log}, against `x`; a panel a family.
 
     The curve is the agent, the distribution's mean, on validation tracks: of each seed, and their
     median, which plain M's accompanies. Where nothing was searched with several seeds, a thin line
     is the population's average and a band its best to worst, on the tracks of each generation.
-    `x` is "steps" (of the real environment), "generation" or "seconds".
+    `x` is "steps" (of the real environment) or "generation".
     """
     if not logs or not all(logs.values()):
         raise AwmError("There is no evolution to show. Evolve a controller first: `awm evolve`.")
-    families: dict = {}
+    millions = x == "steps" and max(log[-1][x] for log in logs.values()) >= 5e5
+    unit = [[1e6 if millions else 1], [1]]
+    found: dict = {}
     for agent, log in logs.items():
-        families.setdefault(agent.family, []).append(log)
-    alone, single = len(families) == len(logs), len(logs) == 1
-    columns = min(len(families), (2 if alone else 3) - is_narrow())
-    rows = -(-len(families) // columns)
+        found.setdefault(agent.family, []).append(_points(log, x, "validation") / unit)
+    alone, single = len(found) == len(logs), len(logs) == 1
+    columns = min(len(found), (2 if alone else 3) - is_narrow())
+    rows = -(-len(found) // columns)
     height = 3.6 if rows == 1 else 0.9 + 1.9 * rows
     fig, grid = panels(rows, columns, height, sharex=True, sharey=True)
-    millions = x == "steps" and max(log[-1][x] for log in logs.values()) >= 5e5
-    unit = np.array([[1e6 if millions else 1], [1]])
-    found = {
-        family: [_points(log, x, "validation") / unit for log in group]
-        for family, group in families.items()
-    }
     plain = next((runs for family, runs in found.items() if family.memory.kind == "plain"), None)
     dotted = {"color": INK, "linewidth": 1, "linestyle": (0, (1, 1.5))}
-    for n, (axes, (family, runs)) in enumerate(zip(grid.flat, found.items(), strict=False)):
-        color, log = model_color(family), families[family][0]
+    each = zip(grid.flat, found.items(), logs.values(), strict=False)
+    for n, (axes, (family, runs), log) in enumerate(each):
+        color = model_color(family)
         if single:
-            at, best = _points(log, x, "best") / unit
-            worst = _points(log, x, "worst")[1]
+            (at, best), (_, worst) = (_points(log, x, key) / unit for key in ("best", "worst"))
             axes.fill_between(at, worst, best, color=tint(color, 0.13), linewidth=0)
         if alone:
-            population = "population average"
-            _line(axes, _points(log, x, "mean") / unit, color, thin=True, name=population)
+            average = _points(log, x, "mean") / unit
+            _line(axes, average, color, thin=True, name="population average")
         elif plain and plain is not runs:
             axes.plot(*_median(plain), gid="plain M, median", **dotted)
         name = "mean of the distribution" if alone else family.label
         _runs(axes, runs, color, marked=alone, name=name)
-        if solved is not None:
-            axes.axhline(solved, label=f"solved: {solved}", **LEVEL)
+        axes.axhline(SOLVED, label=f"solved: {SOLVED}", **LEVEL)
         seeds = "" if alone else f", {len(runs)} seed" + "s" * (len(runs) > 1)
         axes.set_title(fill(family.label + seeds, 20 if is_narrow() else 40), fontsize=8)
         axes.tick_params(labelbottom=n >= len(found) - columns)
         spoken(axes, y="return per episode")
     for axes in grid.flat[len(found) :]:
         axes.set_axis_off()
-    first = grid.flat[0]
-    if alone:
-        _line(first, ([], []), MUTED, "mean of the distribution (the agent)", marked=True)
-        _line(first, ([], []), MUTED, "population average", thin=True)
-    else:
-        _line(first, ([], []), MUTED, "median over seeds")
-        _line(first, ([], []), MUTED, "each seed", thin=True)
+    first, thick = grid.flat[0], "mean of the distribution (the agent)"
+    _line(first, ([], []), MUTED, thick if alone else "median over seeds", marked=alone)
+    _line(first, ([], []), MUTED, "population average" if alone else "each seed", thin=True)
     if single:
         first.fill_between([], [], color=tint(MUTED, 0.2), label="population, best to worst")
     elif plain and not alone:
@@ -189,7 +163,7 @@ def dream_and_reality(logs, steps=None):
         raise AwmError("There is no evolution in a dream to show. Run notebook 06.")
     keys = ("validation", "real")
     curves = ([_points(run, "generation", key) for run in runs] for key in keys)
-    return _dream_and_track("generation", *curves, steps)
+    return _dream_and_track("generation", *curves, steps)[0]
 
 
 @drawing
@@ -201,19 +175,18 @@ def dream_temperatures(logs, steps=None):
     """
     if not logs:
         raise AwmError("There is no evolution in a dream to show. Run notebook 06.")
-    best = {
-        temperature: [max(_driven(log), key=lambda entry: entry["validation"]) for log in group]
+    chosen = [
+        (temperature, max(_driven(log), key=lambda entry: entry["validation"]))
         for temperature, group in sorted(logs.items())
-    }
-    dots = [
-        np.array([(t, entry[key]) for t, chosen in best.items() for entry in chosen]).T
-        for key in ("validation", "real")
+        for log in group
     ]
-    medians = [(list(best), [np.median(y[x == t]) for t in best]) for x, y in dots]
-    fig = _dream_and_track("temperature of the dream", *([curve] for curve in medians), steps)
-    names = ("one search, dream", "one search, real track")
-    for axes, curve, color, name in zip(_two(fig), dots, (VIOLET, INK), names, strict=True):
-        axes.plot(*curve, "o", color=color, markersize=4, gid=name)
+    keys = ("validation", "real")
+    dots = [np.array([(heat, entry[key]) for heat, entry in chosen]).T for key in keys]
+    medians = ([np.array([(t, np.median(y[x == t])) for t in np.unique(x)]).T] for x, y in dots)
+    names = ("dream", "real track")
+    fig, *both = _dream_and_track("temperature of the dream", *medians, steps)
+    for axes, curve, color, name in zip(both, dots, (VIOLET, INK), names, strict=True):
+        axes.plot(*curve, "o", color=color, markersize=4, gid=f"one search, {name}")
     return fig
 
 
@@ -230,9 +203,10 @@ def dream_rounds(chains, steps=None):
         for key in ("dreamt", "real")
     ]
     middle = [np.median(runs, axis=0) for runs in curves]
-    fig = _dream_and_track("thousand recorded environment steps", *curves, steps, middle)
+    xlabel = "thousand recorded environment steps"
+    fig, _, track = _dream_and_track(xlabel, *curves, steps, middle)
     for entry, place in zip(chains[0], middle[1].T, strict=True):
-        note(_two(fig)[1], f"round {entry['round']}", place, (6, -14), ha="left")
+        theme.note(track, f"round {entry['round']}", place, (6, -14), ha="left")
     for axes in fig.axes:
         axes.margins(x=0.14, y=0.12)
     return fig
@@ -255,7 +229,7 @@ def dream_errors(found):
     at = found["steps"]
     for axes, (kind, (title, guess)) in zip(row, titles.items(), strict=True):
         for model, errors in found["models"].items():
-            color, label = model_color(model), model_label(model)
+            color, label = model_color(model), theme.model_label(model)
             axes.plot(at, errors["mean"][kind], color=color, label=label, linewidth=1.2)
             if "low" in errors:
                 low, high = errors["low"][kind], errors["high"][kind]
@@ -269,7 +243,7 @@ def dream_errors(found):
 
 
 @drawing
-def routes(found, solved=SOLVED):
+def routes(found):
     """Real return against real steps and against core-hours, for several ways to a controller.
 
     `found` is {label: [a list of points {"real", "real_steps", "core_hours"} for each seed]}. A
@@ -279,17 +253,19 @@ def routes(found, solved=SOLVED):
     found = {label: [run for run in runs if run] for label, runs in found.items()}
     if not any(found.values()):
         raise AwmError("There is no search to compare. Run notebooks 05 and 06.")
-    colors = (BLUE, VIOLET, ORANGE, GREEN, VERMILION)
+    colors = (theme.BLUE, VIOLET, theme.ORANGE, theme.GREEN, theme.VERMILION)
+    scales = ("real_steps", 1e6, "million environment steps"), ("core_hours", 1, "core-hours")
     fig, [row] = panels(1, 2, 3.6, sharey=True)
-    for axes, x, unit in zip(row, ("real_steps", "core_hours"), (1e6, 1), strict=True):
+    for axes, (x, unit, _) in zip(row, scales, strict=True):
         for n, (label, runs) in enumerate(found.items()):
             curves = [_points(run, x, "real") / [[unit], [1]] for run in runs]
             curves.sort(key=lambda curve: curve[1][-1])
-            middle = curves[len(curves) // 2 : len(curves) // 2 + 1]
-            _runs(axes, curves, colors[n % len(colors)], label, marked=True, median=middle)
-        axes.axhline(solved, **LEVEL)
+            if curves:
+                middle, color = curves[len(curves) // 2], colors[n % len(colors)]
+                _runs(axes, curves, color, label, marked=True, thick=middle)
+        axes.axhline(SOLVED, **LEVEL)
     _finish(fig, 2)
-    for axes, xlabel in zip(row, ("million environment steps", "core-hours"), strict=True):
+    for axes, (_, _, xlabel) in zip(row, scales, strict=True):
         axes.set_xlabel(xlabel)
         spoken(axes, y="return per episode")
         if axes.get_subplotspec().is_first_col():
@@ -297,27 +273,21 @@ def routes(found, solved=SOLVED):
     return fig
 
 
-def _dream_and_track(xlabel: str, dreamt, real, steps=None, middle=(None, None)):
+def _dream_and_track(xlabel: str, dreamt, real, steps=None, thick=(None, None)):
     """Returns in the dream and on the real track, each the curves of one or several runs.
 
-    With `steps`, which a dream lasts, each in a panel of its own. `middle` are the thick curves, by
-    default the medians.
+    With `steps`, which a dream lasts, each in a panel of its own. `thick` are the thick curves, by
+    default the medians. Returns the figure, the axes of the dream and those of the track.
     """
     fig, _ = panels(1, 2 if steps else 1, 3.2)
-    one, other = _two(fig)
-    thick = [None if curve is None else [curve] for curve in middle]
-    _runs(one, dreamt, VIOLET, "in the dream", marked=True, line="--", median=thick[0])
-    _runs(other, real, INK, "on the real track", marked=True, median=thick[1])
+    one, other = fig.axes[0], fig.axes[-1]
+    _runs(one, dreamt, VIOLET, "in the dream", marked=True, line="--", thick=thick[0])
+    _runs(other, real, INK, "on the real track", marked=True, thick=thick[1])
     _finish(fig, 0 if steps else 2, xlabel=xlabel, ylabel="return per episode")
     if steps:
         one.set(title="In the dream", ylabel=f"return per dream of {steps} steps")
         other.set(title="On the real track")
-    return fig
-
-
-def _two(fig):
-    """The axes of the dream and those of the track, which may be the same."""
-    return fig.axes[0], fig.axes[-1]
+    return fig, one, other
 
 
 def _driven(log) -> list[dict]:
@@ -347,15 +317,14 @@ def _line(axes, points, color, label=None, *, marked=False, thin=False, line="-"
     axes.plot(at, values, label=label, linestyle=line, gid=name, **style)
 
 
-def _runs(axes, runs, color, label=None, *, marked=False, line="-", median=None, name=None) -> None:
-    """Each run thin and the median thick; if there is only one, that one thick."""
-    many, name = len(runs) > 1, name or label or ""
+def _runs(axes, runs, color, label=None, *, marked=False, line="-", thick=None, name=None) -> None:
+    """Each run thin and `thick` thick, by default their median; if there is only one, it alone."""
+    many, name = len(runs) > 1, name or label
     for n, run in enumerate(runs if many else ()):
-        own = ", ".join(filter(None, (name, "one search" if median else f"seed {n}")))
-        _line(axes, run, color, thin=True, line=line, name=own)
-    for run in [_median(runs)] if median is None else median:
-        whole = ", ".join(filter(None, (name, "median" * many)))
-        _line(axes, run, color, label, marked=marked, line=line, name=whole or "return")
+        own = f"seed {n}" if thick is None else "one search"
+        _line(axes, run, color, thin=True, line=line, name=f"{name}, {own}")
+    middle, name = _median(runs) if thick is None else thick, name + ", median" * many
+    _line(axes, middle, color, label, marked=marked, line=line, name=name)
 
 
 def _median(runs):
@@ -369,15 +338,6 @@ def _median(runs):
     return at, np.median([np.interp(at, *run) for run in runs], axis=0)
 
 
-def _levels(axes, levels) -> None:
-    """Dashed levels with their names above them, side by side so that close ones stay legible."""
-    columns = 2 if is_narrow() else 3
-    for n, (label, value) in enumerate(sorted(levels.items(), key=lambda item: item[1])):
-        axes.axhline(value, **LEVEL)
-        place = 1 - (0.45 if is_narrow() else 0.18) * (n % columns), value
-        note(axes, label, place, (-2, 2), xycoords=("axes fraction", "data"), ha="right")
-
-
 def _finish(fig, columns=0, **labels):
     """Axes alike, with the same labels; the first one's legend above all, in so many columns."""
     for axes in fig.axes:
@@ -386,5 +346,5 @@ def _finish(fig, columns=0, **labels):
         axes.grid(False, axis="x")
         axes.xaxis.set_major_locator(MaxNLocator(6 if len(fig.axes) < 3 else 4))
     if columns:
-        legend(fig, columns, *fig.axes[0].get_legend_handles_labels())
+        theme.legend(fig, columns, *fig.axes[0].get_legend_handles_labels())
     return fig

@@ -9,30 +9,13 @@ from matplotlib.patches import Circle, FancyBboxPatch, PathPatch, Polygon
 from matplotlib.path import Path
 from matplotlib.transforms import Affine2D
 
-from awm.figures.theme import (
-    BLUE,
-    FAINT,
-    INK,
-    MUTED,
-    ORANGE,
-    PALETTE,
-    PAPER,
-    VERMILION,
-    VIOLET,
-    WIDTH,
-    bare,
-    drawing,
-    figure,
-    is_narrow,
-    tint,
-    width,
-)
+from awm.figures import theme
+from awm.figures.theme import INK, MUTED, PAPER, bare, drawing, figure, is_narrow, tint, width
 
-_UNIT = WIDTH / 10
+_UNIT = theme.WIDTH / 10
 #: Colour of each part.
-WORLD, V, M, C, ATTENTION = PALETTE["olive"][0], ORANGE, BLUE, VIOLET, VERMILION
-#: Colours within a frame.
-_FRAME = {name: PALETTE[name][0] for name in ("grass", "road", "chalk", "car", "tyre")}
+WORLD, V, M, C = theme.OLIVE, theme.ORANGE, theme.BLUE, theme.VIOLET
+ATTENTION = theme.VERMILION
 
 
 @drawing
@@ -68,104 +51,69 @@ def mdp():
 
 @drawing
 def world_model():
-    """V, M and C in the environment, with attention inside M. Returns a Figure."""
-    return _world_model_upright() if is_narrow() else _world_model()
+    """V, M and C in the environment, with attention inside M. Returns a Figure.
 
+    On a phone the frame is on top, and M reads from right to left.
+    """
+    narrow = is_narrow()
 
-def _world_model():
-    sheet = _Sketch(5.6)
-    sheet.area(2.62, 0.78, 9.86, 5.45, fill=tint(INK, 0.02))
-    sheet.text(1.15, 5.1, "Environment", WORLD, 10, weight="bold")
-    sheet.text(6.2, 5.1, "Agent", INK, 10, weight="bold")
+    def at(wide, upright):
+        return upright if narrow else wide
 
-    sheet.frame(1.15, 4.15, 1.3, turn=0.75)
-    sheet.text(1.15, 3.3, "CarRacing-v3")
-    sheet.arrow((1.8, 4.15), (3.0, 4.15), color=WORLD)
-    sheet.text(2.2, 4.36, "$x_t$", WORLD, 11)
-    sheet.text(2.2, 3.95, "64×64×3", size=7.5)
+    beside = at({}, {"ha": "left"})
+    sheet = _Sketch(at(5.6, 9.0))
+    sheet.area(*at((2.62, 0.78, 9.86, 5.45), (0.42, 0.78, 4.95, 6.72)), fill=tint(INK, 0.02))
+    sheet.text(*at((1.15, 5.1), (1.1, 8.82)), "Environment", WORLD, 10, weight="bold")
+    sheet.text(*at((6.2, 5.1), (0.65, 6.42)), "Agent", INK, 10, weight="bold", **beside)
 
-    sheet.encoder(3.55, 4.15, 1.1, 1.4, "right")
-    sheet.text(3.55, 5.1, "Vision")
-    sheet.arrow((4.1, 4.15), (8.03, 4.15), color=V)
-    sheet.arrow((4.7, 4.15), (4.7, 2.27), color=V)
-    sheet.node(4.7, 4.15, "$z_t$", V)
-    sheet.text(5.1, 4.32, "32 numbers", size=7.5, ha="left")
+    sheet.frame(*at((1.15, 4.15), (1.1, 7.95)), 1.3, turn=0.75)
+    sheet.text(*at((1.15, 3.3), (1.1, 7.1)), "CarRacing-v3")
+    around = ((1.75, 7.95), (3.85, 7.95), (3.85, 6.42))
+    sheet.arrow(*at(((1.8, 4.15), (3.0, 4.15)), around), color=WORLD)
+    sheet.text(*at((2.2, 4.36), (2.6, 8.16)), "$x_t$", WORLD, 11)
+    sheet.text(*at((2.2, 3.95), (2.6, 7.75)), "64×64×3", size=7.5)
 
-    sheet.box(8.7, 4.15, 1.34, 1.1, "C", C, "linear, 867\nparameters", 13)
-    sheet.text(8.7, 5.1, "Controller")
+    sheet.encoder(*at((3.55, 4.15, 1.1, 1.4, "right"), (3.85, 6.0, 1.4, 0.84, "down")))
+    sheet.text(*at((3.55, 5.1), (3.1, 6.0)), "Vision", ha=at("center", "right"))
+    sheet.arrow(*at(((4.1, 4.15), (8.03, 4.15)), ((3.58, 5.0), (2.02, 5.0))), color=V)
+    sheet.arrow(*at(((4.7, 4.15), (4.7, 2.27)), ((3.85, 5.58), (3.85, 2.27))), color=V)
+    sheet.node(*at((4.7, 4.15), (3.85, 5.0)), "$z_t$", V)
+    sheet.text(*at((5.1, 4.32), (3.93, 4.55)), "32 numbers", size=7.5, ha="left")
+
+    sheet.box(*at((8.7, 4.15), (1.35, 5.0)), 1.34, 1.1, "C", C, "linear, 867\nparameters", 13)
+    sheet.text(*at((8.7, 5.1), (1.35, 5.75)), "Controller")
 
     # M and its three organs.
-    sheet.area(3.35, 1.0, 8.2, 2.9, M, tint(M, 0.09), corner=0.16, z=1)
-    sheet.text(3.6, 2.63, "M", M, 13, weight="bold")
-    sheet.text(8.0, 2.63, "Memory", ha="right")
-    sheet.box(4.7, 1.88, 1.24, 0.78, "attention", ATTENTION, "what matters?", 8.8)
-    sheet.box(6.12, 1.88, 0.94, 0.78, "LSTM", M, "what was", 8.8, strong=0.22)
-    sheet.box(7.42, 1.88, 1.1, 0.78, "MDN", M, "what may be", 8.8, strong=0.22)
-    sheet.arrow((5.32, 1.88), (5.65, 1.88), color=ATTENTION)
-    sheet.arrow((6.59, 1.88), (6.87, 1.88), color=M)
-    sheet.arrow((6.12, 1.49), (6.12, 1.2), (4.7, 1.2), (4.7, 1.49), color=M, dashed=True)
-    sheet.text(5.41, 1.33, "query", size=7.5)
-    sheet.arrow((7.97, 1.88), (8.5, 1.88), color=M)
-    sheet.text(8.56, 2.03, "$p(z_{t+1}, r_t,$", M, 9, ha="left")
-    sheet.text(8.56, 1.73, r"$\quad\mathrm{done}_t)$", M, 9, ha="left")
+    inside = at((3.35, 1.0, 8.2, 2.9), (0.65, 1.0, 4.75, 3.5))
+    sheet.area(*inside, M, tint(M, 0.09), corner=0.16, z=1)
+    sheet.text(*at((3.6, 2.63), (0.82, 3.25)), "M", M, 13, weight="bold", **beside)
+    sheet.text(*at((8.0, 2.63), (4.6, 3.25)), "Memory", ha="right")
+    attention, organ = at((4.7, 1.88, 1.24), (3.85, 1.88, 1.3)), {"size": 8.8, "strong": 0.22}
+    sheet.box(*attention, 0.78, "attention", ATTENTION, "what matters?", 8.8)
+    sheet.box(at(6.12, 2.55), 1.88, 0.94, 0.78, "LSTM", M, "what was", **organ)
+    sheet.box(at(7.42, 1.33), 1.88, 1.1, 0.78, "MDN", M, "what may be", **organ)
+    sheet.arrow(*at(((5.32, 1.88), (5.65, 1.88)), ((3.2, 1.88), (3.02, 1.88))), color=ATTENTION)
+    sheet.arrow(*at(((6.59, 1.88), (6.87, 1.88)), ((2.08, 1.88), (1.88, 1.88))), color=M)
+    start, end = at((6.12, 4.7), (2.55, 3.6))
+    sheet.arrow((start, 1.49), (start, 1.2), (end, 1.2), (end, 1.49), color=M, dashed=True)
+    sheet.text(at(5.41, 3.07), 1.33, "query", size=7.5)
+    sheet.arrow(*at(((7.97, 1.88), (8.5, 1.88)), ((1.33, 2.27), (1.33, 2.58))), color=M)
+    sheet.text(*at((8.56, 2.03), (1.4, 2.96)), "$p(z_{t+1}, r_t,$", M, 9, ha=at("left", "center"))
+    done = at(r"$\quad\mathrm{done}_t)$", r"$\mathrm{done}_t)$")
+    sheet.text(*at((8.56, 1.73), (1.4, 2.7)), done, M, 9, ha=at("left", "center"))
 
-    sheet.arrow((6.12, 2.27), (6.12, 3.3), (8.45, 3.3), (8.45, 3.6), color=M)
-    sheet.node(6.95, 3.3, "$h_t$", M)
-    sheet.text(7.3, 3.46, "256 numbers", size=7.5, ha="left")
+    up = ((6.12, 2.27), (6.12, 3.3), (8.45, 3.3), (8.45, 3.6))
+    sheet.arrow(*at(up, ((2.55, 2.27), (2.55, 3.98), (1.35, 3.98), (1.35, 4.45))), color=M)
+    sheet.node(*at((6.95, 3.3), (2.05, 3.98)), "$h_t$", M)
+    sheet.text(*at((7.3, 3.46), (2.63, 3.78)), "256 numbers", size=7.5, ha="left")
 
     # The action: to the world, and to M, which must know what was done.
-    sheet.arrow((9.37, 4.15), (9.66, 4.15), (9.66, 0.36), (1.15, 0.36), (1.15, 3.12), color=C)
-    sheet.arrow((2.98, 0.36), (2.98, 1.88), (4.08, 1.88), color=C)
-    sheet.node(5.3, 0.36, "$a_t$", C)
-    sheet.text(5.66, 0.55, "steer, gas, brake", size=7.5, ha="left")
-    return sheet.figure
-
-
-def _world_model_upright():
-    """The same for a phone: the frame on top, and M reads from right to left."""
-    sheet = _Sketch(9.0)
-    sheet.area(0.42, 0.78, 4.95, 6.72, fill=tint(INK, 0.02))
-    sheet.text(1.1, 8.82, "Environment", WORLD, 10, weight="bold")
-    sheet.text(0.65, 6.42, "Agent", INK, 10, ha="left", weight="bold")
-
-    sheet.frame(1.1, 7.95, 1.3, turn=0.75)
-    sheet.text(1.1, 7.1, "CarRacing-v3")
-    sheet.arrow((1.75, 7.95), (3.85, 7.95), (3.85, 6.42), color=WORLD)
-    sheet.text(2.6, 8.16, "$x_t$", WORLD, 11)
-    sheet.text(2.6, 7.75, "64×64×3", size=7.5)
-
-    sheet.encoder(3.85, 6.0, 1.4, 0.84)
-    sheet.text(3.1, 6.0, "Vision", ha="right")
-    sheet.arrow((3.85, 5.58), (3.85, 2.27), color=V)
-    sheet.arrow((3.58, 5.0), (2.02, 5.0), color=V)
-    sheet.node(3.85, 5.0, "$z_t$", V)
-    sheet.text(3.93, 4.55, "32 numbers", size=7.5, ha="left")
-
-    sheet.box(1.35, 5.0, 1.34, 1.1, "C", C, "linear, 867\nparameters", 13)
-    sheet.text(1.35, 5.75, "Controller")
-
-    sheet.area(0.65, 1.0, 4.75, 3.5, M, tint(M, 0.09), corner=0.16, z=1)
-    sheet.text(0.82, 3.25, "M", M, 13, ha="left", weight="bold")
-    sheet.text(4.6, 3.25, "Memory", ha="right")
-    sheet.box(3.85, 1.88, 1.3, 0.78, "attention", ATTENTION, "what matters?", 8.8)
-    sheet.box(2.55, 1.88, 0.94, 0.78, "LSTM", M, "what was", 8.8, strong=0.22)
-    sheet.box(1.33, 1.88, 1.1, 0.78, "MDN", M, "what may be", 8.8, strong=0.22)
-    sheet.arrow((3.2, 1.88), (3.02, 1.88), color=ATTENTION)
-    sheet.arrow((2.08, 1.88), (1.88, 1.88), color=M)
-    sheet.arrow((2.55, 1.49), (2.55, 1.2), (3.6, 1.2), (3.6, 1.49), color=M, dashed=True)
-    sheet.text(3.07, 1.33, "query", size=7.5)
-    sheet.arrow((1.33, 2.27), (1.33, 2.58), color=M)
-    sheet.text(1.4, 2.96, "$p(z_{t+1}, r_t,$", M, 9)
-    sheet.text(1.4, 2.7, r"$\mathrm{done}_t)$", M, 9)
-
-    sheet.arrow((2.55, 2.27), (2.55, 3.98), (1.35, 3.98), (1.35, 4.45), color=M)
-    sheet.node(2.05, 3.98, "$h_t$", M)
-    sheet.text(2.63, 3.78, "256 numbers", size=7.5, ha="left")
-
-    sheet.arrow((0.68, 5.0), (0.2, 5.0), (0.2, 7.95), (0.45, 7.95), color=C)
-    sheet.arrow((0.2, 5.0), (0.2, 0.42), (4.1, 0.42), (4.1, 1.49), color=C)
-    sheet.node(1.6, 0.42, "$a_t$", C)
-    sheet.text(1.96, 0.6, "steer, gas, brake", size=7.5, ha="left")
+    out = ((9.37, 4.15), (9.66, 4.15), (9.66, 0.36), (1.15, 0.36), (1.15, 3.12))
+    sheet.arrow(*at(out, ((0.68, 5.0), (0.2, 5.0), (0.2, 7.95), (0.45, 7.95))), color=C)
+    into = ((2.98, 0.36), (2.98, 1.88), (4.08, 1.88))
+    sheet.arrow(*at(into, ((0.2, 5.0), (0.2, 0.42), (4.1, 0.42), (4.1, 1.49))), color=C)
+    sheet.node(*at((5.3, 0.36), (1.6, 0.42)), "$a_t$", C)
+    sheet.text(*at((5.66, 0.55), (1.96, 0.6)), "steer, gas, brake", size=7.5, ha="left")
     return sheet.figure
 
 
@@ -174,19 +122,13 @@ def rollout():
     """Steps of a rollout, unrolled in time: three, or two on a phone. Returns a Figure."""
     sheet, narrow = _Sketch(6.6), is_narrow()
     world, v, z, c, m = 5.53, 4.13, 3.32, 2.25, 0.6  # heights
+    start, end, apart = (0.9, 4.95, 2.35) if narrow else (1.02, 9.9, 3.0)
     steps = ((2.3, "t-1", 0.15), (5.3, "t", 0.5), (8.3, "t+1", 0.95))
-    start, end, apart, steps = (
-        (0.9, 4.95, 2.35, ((1.8, "t", 0.15), (4.15, "t+1", 0.5)))
-        if narrow
-        else (1.02, 9.9, 3.0, steps)
-    )
+    steps = ((1.8, "t", 0.15), (4.15, "t+1", 0.5)) if narrow else steps
     sheet.area(start, 4.86, end, 6.2, tint(WORLD, 0.3), tint(WORLD, 0.06))
     sheet.text(0.12, world, "World", WORLD, 9.5, ha="left", weight="bold")
-    for name, note, y, color in (
-        ("V", "sees", v, V),
-        ("C", "acts", c, C),
-        ("M", "remembers", m, M),
-    ):
+    parts = ("V", "sees", v, V), ("C", "acts", c, C), ("M", "remembers", m, M)
+    for name, note, y, color in parts:
         sheet.text(0.12, y + 0.1, name, color, 9.5, ha="left", weight="bold")
         if not narrow:
             sheet.text(0.12, y - 0.14, note, size=7.5, ha="left")
@@ -311,19 +253,20 @@ class _Sketch:
         style = {"va": "center", "zorder": 5, "linespacing": 1.35, **style}
         self.axes.text(x, y, text, color=color, fontsize=size, ha=ha, transform=self.place, **style)
 
-    def area(self, left, bottom, right, top, edge=FAINT, fill=PAPER, corner=0.18, z=0.0):
+    def area(self, left, bottom, right, top, edge=theme.FAINT, fill=PAPER, corner=0.18, z=0.0):
         """A rounded rectangle; by default a quiet frame around parts that belong together."""
         box = f"round,pad=0,rounding_size={corner}"
         style = {"facecolor": fill, "edgecolor": edge, "zorder": z, "linewidth": 1.4 if z else 1}
-        place, style["transform"] = (left, bottom), self.place
-        patch = FancyBboxPatch(place, right - left, top - bottom, boxstyle=box, **style)
+        size = right - left, top - bottom
+        return self.patch(FancyBboxPatch((left, bottom), *size, boxstyle=box, **style))
+
+    def patch(self, patch):
+        patch.set_transform(self.place)
         return self.axes.add_patch(patch)
 
     def shape(self, points, color, z, edge="none"):
         style = {"facecolor": color, "edgecolor": edge, "linewidth": 1.4 * (edge != "none")}
-        self.axes.add_patch(
-            Polygon(points, joinstyle="round", zorder=z, transform=self.place, **style)
-        )
+        self.patch(Polygon(points, joinstyle="round", zorder=z, **style))
 
     def box(self, x, y, width, height, text, color, note="", size=11.0, strong=0.14):
         """A part, centred on (x, y): a heavy name and, below it, a lighter note."""
@@ -345,7 +288,7 @@ class _Sketch:
     def node(self, x, y, text, color):
         """A variable: a circle with a symbol in it."""
         style = {"facecolor": PAPER, "edgecolor": color, "linewidth": 1.4, "zorder": 3}
-        self.axes.add_patch(Circle((x, y), 0.27, transform=self.place, **style))
+        self.patch(Circle((x, y), 0.27, **style))
         self.text(x, y, text, color, 11)
 
     def arrow(self, *points, color, dashed=False, width=None):
@@ -367,27 +310,25 @@ class _Sketch:
         path = Path([*vertices, neck], [*codes, Path.LINETO])
         style = {"linestyle": (0, (3.2, 2)) if dashed else "-", "capstyle": "butt", "zorder": 1.5}
         style["linewidth"] = width or (1.2 if dashed else 1.5)
-        style |= {"edgecolor": color, "transform": self.place}
-        self.axes.add_patch(PathPatch(path, fill=False, **style))
+        self.patch(PathPatch(path, fill=False, edgecolor=color, **style))
 
     def frame(self, x, y, size, turn):
         """A stylised CarRacing frame: grass, a road that bends by `turn`, the red car."""
         corner = np.array([x, y]) - size / 2
-        left, bottom = corner
-        square = (left, bottom, left + size, bottom + size)
-        grass = self.area(*square, "none", _FRAME["grass"], 0.05, 2)
+        square = (*corner, *(corner + size))
+        grass = self.area(*square, "none", theme.GRASS, 0.05, 2)
         up = np.linspace(-0.1, 1.1, 40)
         across = 0.5 + turn * np.clip(up - 0.28, 0, None) ** 2
         road = corner[:, None] + size * np.array([across, up])
-        for share, color in ((0.31, _FRAME["chalk"]), (0.26, _FRAME["road"])):
+        for share, color in ((0.31, theme.CHALK), (0.26, theme.ROAD)):
             points = share * size * _UNIT * 72
             self.line(*road, color=color, linewidth=points, zorder=2.1, clip_path=grass)
         wheels = [(0.5 + x, 0.27 + y) for x in (-0.065, 0.065) for y in (-0.065, 0.055)]
         x, y = (corner + size * np.array(wheels)).T
-        style = {"color": _FRAME["tyre"], "linewidth": 0.032 * size * _UNIT * 72, "zorder": 2.2}
-        style["transform"] = self.place
-        self.axes.vlines(x, y - 0.032 * size, y + 0.032 * size, **style)
+        tyre = {"color": theme.TYRE, "linewidth": 0.032 * size * _UNIT * 72, "zorder": 2.2}
+        tyre["transform"] = self.place
+        self.axes.vlines(x, y - 0.032 * size, y + 0.032 * size, **tyre)
         half = np.array([(0.045, -0.1), (0.045, 0.06), (0.02, 0.11)])
         body = np.concatenate([half, half[::-1] * (-1, 1)])
-        self.shape((body + (0.5, 0.27)) * size + corner, _FRAME["car"], 2.3)
+        self.shape((body + (0.5, 0.27)) * size + corner, theme.CAR, 2.3)
         self.area(*square, WORLD, "none", 0.05, 2.5)

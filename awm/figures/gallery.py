@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 from filelock import FileLock
-from PIL import Image
+from PIL import Image, ImageOps
 
 from awm.errors import AwmError
 from awm.figures.theme import DPI, enlarge
@@ -49,32 +49,33 @@ def save(folder: Path, fig, name: str, **words) -> Path:
     buffer = io.BytesIO()
     # Without the version of matplotlib in it, the same figure is the same bytes.
     fig.savefig(buffer, dpi=DPI, facecolor="white", metadata={"Software": None})
-    narrow, drawings = getattr(fig, "narrow", None), {}
-    if narrow:
-        drawings = {"svg": svg(fig, name), "narrow.svg": svg(narrow(), f"{name}-narrow")}
+    files = {"png": buffer.getvalue()}
+    if narrow := getattr(fig, "narrow", None):
+        files["svg"] = svg(fig, name).encode()
+        files["narrow.svg"] = svg(narrow(), f"{name}-narrow").encode()
     if "matplotlib.pyplot" in sys.modules:
         sys.modules["matplotlib.pyplot"].close(fig)
-    return _publish(folder, name, "png", buffer.getvalue(), words, drawings)
+    return _publish(folder, name, files, words)
 
 
-def save_image(folder: Path, images, name: str, scale: int | None = None, **words) -> Path:
+def save_image(folder: Path, images, name: str, **words) -> Path:
     """As `save`, for frames, pixel for pixel.
 
     `images` is uint8 [H, W, 3], or a list of them (or [N, H, W, 3]) that is laid side by side.
-    Each pixel becomes a square of `scale`; by default as large as the column allows, at most 6.
+    Each pixel becomes a square as large as the column allows, of 6 at most.
     """
     images = [_check(image, 3) for image in ([images] if np.ndim(images) == 3 else images)]
     if len({len(image) for image in images}) != 1:
         raise AwmError("Pictures side by side need one height. Pass one picture, or equal ones.")
     room = 2 * COLUMN - 16 * (len(images) - 1)
-    scale = scale or int(np.clip(room // sum(image.shape[1] for image in images), 1, 6))
+    scale = int(np.clip(room // sum(image.shape[1] for image in images), 1, 6))
     strip = [enlarge(image, scale) for image in images]
     if len(strip) > 1:  # the page shows between them
         opaque = [np.pad(each, ((0, 0), (0, 0), (0, 1)), constant_values=255) for each in strip]
         gap = np.zeros((len(strip[0]), 16, 4), np.uint8)
         strip = [part for each in opaque for part in (gap, each)][1:]
     png = encode_png(np.concatenate(strip, axis=1), optimize=True)
-    return _publish(folder, name, "png", png, words)
+    return _publish(folder, name, {"png": png}, words)
 
 
 def save_gif(
@@ -94,7 +95,7 @@ def save_gif(
         gif = _encode_gif(frames[::every], fps / every, min(scale, most), colors)
         if len(gif) <= max_bytes:
             break
-    return _publish(folder, name, "gif", gif, words)
+    return _publish(folder, name, {"gif": gif}, words)
 
 
 def encode_png(picture: np.ndarray, scale: int = 1, **options) -> bytes:
@@ -115,11 +116,8 @@ def _encode_gif(frames: np.ndarray, fps: float, scale: int, colors: int) -> byte
     # flicker. It is made from a sample of the frames, laid under each other.
     sample = frames[np.linspace(0, len(frames) - 1, min(len(frames), 48)).astype(int)]
     palette = Image.fromarray(np.concatenate(sample)).quantize(colors, Image.Quantize.MEDIANCUT)
-    pages = []
-    for frame in frames:
-        page = Image.fromarray(frame).quantize(palette=palette, dither=Image.Dither.NONE)
-        size = (page.width * scale, page.height * scale)
-        pages.append(page.resize(size, Image.Resampling.NEAREST))
+    quantized = (Image.fromarray(f).quantize(palette=palette, dither=0) for f in frames)
+    pages = [ImageOps.scale(page, scale, Image.Resampling.NEAREST) for page in quantized]
     # GIF counts in hundredths of a second, and pages that are equal would be merged into one.
     timing = {"duration": max(2, round(100 / fps)) * 10, "loop": 0, "disposal": 1}
     buffer = io.BytesIO()
@@ -138,10 +136,8 @@ def _check(picture, dimensions: int) -> np.ndarray:
     return picture
 
 
-def _publish(
-    folder: Path, name: str, kind: str, data: bytes, words: dict, drawings: dict | None = None
-) -> Picture:
-    """Write an encoded picture and its words, and show both; `drawings` are its SVGs by suffix."""
+def _publish(folder: Path, name: str, files: dict[str, bytes], words: dict) -> Picture:
+    """Write a picture and its words, and show both; `files` by suffix, the picture first."""
     if not name or Path(name).name != name or Path(name).suffix:
         raise AwmError(f"{name!r} is no name for a figure. Use a plain one such as 'rollout'.")
     words = {**CAPTIONS.get(name, {}), **words}
@@ -151,30 +147,27 @@ def _publish(
         raise AwmError(
             f"The caption of {name!r} lacks {missing}. Pass it to `save` by that name."
         ) from None
-    path = Path(folder) / f"{name}.{kind}"
-    with atomic(path) as temporary:
-        temporary.write_bytes(data)
-    for suffix in ("svg", "narrow.svg"):
-        beside = path.with_suffix(f".{suffix}")
-        if text := (drawings or {}).get(suffix):
-            with atomic(beside) as temporary:
-                temporary.write_text(text, "utf-8")
+    for suffix in (*files, "svg", "narrow.svg"):
+        path = Path(folder) / f"{name}.{suffix}"
+        if suffix in files:
+            with atomic(path) as temporary:
+                temporary.write_bytes(files[suffix])
         else:
-            beside.unlink(missing_ok=True)  # of a picture that it was before
-    entry = {"file": path.name, "caption": caption, "alt": words.get("alt", caption)}
+            path.unlink(missing_ok=True)  # of a picture that it was before
+    picture = Picture(folder) / f"{name}.{next(iter(files))}"
+    entry = {"file": picture.name, "caption": caption, "alt": words.get("alt", caption)}
     # Notebooks may run side by side; git ignores names like this one.
-    with FileLock(path.parent / ".captions.tmp"):
-        entries = {**captions(path.parent), name: entry}
-        write_json(path.parent / "captions.json", dict(sorted(entries.items())))
-    _show(path, entry)
-    return Picture(path)
+    with FileLock(picture.parent / ".captions.tmp"):
+        entries = {**captions(picture.parent), name: entry}
+        write_json(picture.parent / "captions.json", dict(sorted(entries.items())))
+    shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
+    if shell is not None and hasattr(shell, "kernel"):  # this is a notebook
+        _show(picture, entry)
+    return picture
 
 
 def _show(path: Path, entry: dict) -> None:
-    """Show a picture and its caption, if this is a notebook."""
-    shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
-    if shell is None or not hasattr(shell, "kernel"):
-        return
+    """A picture and its caption, in a notebook."""
     from IPython.display import display
 
     with Image.open(path) as picture:

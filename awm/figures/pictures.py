@@ -1,4 +1,4 @@
-"""Frames side by side: what V sees, makes of it, and gets wrong.
+"""Frames side by side: what V sees, makes of it, and gets wrong, and where M looks.
 
 Pictures are uint8 [64, 64, 3]. Every function returns a matplotlib Figure unless it says so.
 """
@@ -13,6 +13,7 @@ from awm.figures.theme import (
     VERMILION,
     bare,
     drawing,
+    enlarge,
     figure,
     is_narrow,
     tint,
@@ -107,26 +108,70 @@ def error_picture(errors, most=0.5):
 
 
 @drawing
-def latent_traversal(images, dims=None, values=None, kl=None):
+def latent_traversal(images, dims, values, kl):
     """What each latent does: `images` uint8 [dims, steps, 64, 64, 3], one row a latent.
 
     `dims` are the latents' numbers, `values` [steps] what they were set to, `kl` [dims] the
     nats that each carries.
     """
-    titles = [f"z{dim}" for dim in (range(len(images)) if dims is None else dims)]
-    if kl is not None:
-        titles = [f"{title}\n{nats:.1f} nats" for title, nats in zip(titles, kl, strict=True)]
-    return frame_grid(images, titles, None if values is None else [_signed(v) for v in values])
+    titles = [f"z{dim}\n{nats:.1f} nats" for dim, nats in zip(dims, kl, strict=True)]
+    return frame_grid(images, titles, [_signed(value) for value in values])
 
 
 @drawing
-def laps(recordings, titles, moments=(-20, -10, 0, 10, 30)):
+def attention_over_frame(frames, weights, titles=None):
+    """Frames [T, 64, 64, 3] above the same lit by attention; `weights` [T, n, n] or [T, n · n]."""
+    return frame_grid([frames, overlay_attention(frames, weights)], column_titles=titles)
+
+
+def overlay_attention(frames, weights, scale: int = 4) -> np.ndarray:
+    """Frames, lit where M attends and dim elsewhere, for `save_gif` and `save_image`.
+
+    `frames` uint8 [T, 64, 64, 3] (or one [64, 64, 3]) and `weights` [T, n, n] or [T, n · n] give
+    uint8 [T, 64 scale, 64 scale, 3]. A place of V's map, of 6 × 6 or 7 × 7, spreads over the pixels
+    that it sees.
+    """
+    frames, weights = np.asarray(frames), np.asarray(weights, np.float32)
+    if frames.ndim == 3:
+        return overlay_attention(frames[None], weights[None], scale)[0]
+    side = round((weights.size / len(frames)) ** 0.5)
+    if side < 2 or side * side * len(frames) != weights.size:
+        raise AwmError(
+            f"Attention over {len(frames)} frames has n × n weights for each, not "
+            f"{list(weights.shape)}. Pass the weights of spatial attention, one map a frame."
+        )
+    large = enlarge(frames, scale).astype(np.float32)
+    seen = bells(side, large.shape[1])
+    light = np.einsum("iy,tij,jx->tyx", seen, weights.reshape(-1, side, side), seen)
+    # The brightest place of a map keeps its colours, the rest fades.
+    light = (light / light.max(axis=(1, 2), keepdims=True))[..., None]
+    grey = large.mean(axis=-1, keepdims=True) * 0.3
+    return np.round(grey + (large - grey) * light).astype(np.uint8)
+
+
+def bells(side: int, pixels: int) -> np.ndarray:
+    """What each row, or column, of V's map sees of a frame that many pixels wide, [side, pixels].
+
+    A bell around each place, within what it sees. A pixel's light is the bells' weighted mean, so
+    that the frame's border, which few places see, is not darker for that.
+    """
+    # Places lie 8 pixels apart, in the middle of the frame, to within a pixel, and see all of it.
+    field = 64 - 8 * (side - 1)
+    centres = field / 2 + 8 * np.arange(side)
+    at = (np.arange(pixels) + 0.5) * 64 / pixels
+    seen = np.exp(-0.5 * ((at - centres[:, None]) / (field / 4)) ** 2)
+    return seen / seen.sum(axis=0)
+
+
+@drawing
+def laps(recordings, titles):
     """Laps that went wrong, a row each: the path on the road from above, and the crucial moments.
 
     `recordings` have `frames`, `rewards`, `path` and `road`; `titles` is one a lap. Time zero is
     the last step that earned a tile before the longest time without one; a dot marks it on the
-    path. `moments` are the steps before and after it whose frames are shown.
+    path.
     """
+    moments = (-20, -10, 0, 10, 30)  # steps after it whose frames are shown
     above = ["", *("last tile" if at == 0 else f"{_signed(at)} steps" for at in moments)]
     fig, grid = _grid(len(recordings), len(above), titles, above, label=1.0)
     for (plan, *boxes), lap in zip(grid, recordings, strict=True):

@@ -53,25 +53,23 @@ PALETTE = {
     "car": ("#d3272e", "#d3272e"),
     "tyre": ("#1d1f21", "#1d1f21"),
 }
-PAPER, INK, MUTED, FAINT, GRID = (
-    PALETTE[name][0] for name in ("paper", "ink", "muted", "faint", "grid")
-)
-BLUE, GREEN, VERMILION, PINK, ORANGE, GREY, SKY, VIOLET = (
-    PALETTE[name][0]
-    for name in ("blue", "green", "vermilion", "pink", "orange", "grey", "sky", "violet")
-)
+_LIGHT = [light for light, _ in PALETTE.values()]
+PAPER, INK, MUTED, FAINT, GRID, BLUE, GREEN, VERMILION, PINK, ORANGE, GREY, SKY, VIOLET = _LIGHT[
+    :13
+]
+BROWN, SALMON, OLIVE, GRASS, ROAD, CHALK, CAR, TYRE = _LIGHT[13:]
 
 #: Colour of what C sees beside z, by its kind (`awm.ids.SEEN`), the same in every figure.
 COLORS = {
     "V": ORANGE,
-    "pair": PALETTE["brown"][0],
+    "pair": BROWN,
     "untrained": GREY,
     "plain": BLUE,
     "feature": GREEN,
     "spatial": VERMILION,
     "temporal": PINK,
     "wide": SKY,
-    "even": PALETTE["salmon"][0],
+    "even": SALMON,
 }
 
 #: Weights of attention and errors: dark is nothing, light is much.
@@ -86,48 +84,48 @@ WEIGHT = LinearSegmentedColormap.from_list(
 #: Style of a line that marks a level.
 LEVEL = {"color": MUTED, "linewidth": 1, "linestyle": (0, (4, 3)), "zorder": 1}
 
-THEME: dict[str, Any] = {
-    "figure.figsize": (WIDTH, 3.2),
-    "figure.constrained_layout.use": True,
-    "savefig.dpi": DPI,
-    "savefig.facecolor": "white",
-    # Every point of a curve stays in its SVG, where the report's script reads it.
-    "path.simplify": False,
-    # Matplotlib ships these fonts: a figure is the same on every machine.
-    "font.family": "DejaVu Sans",
-    "font.size": 8.5,
-    "mathtext.fontset": "stix",
-    "text.color": INK,
-    "axes.edgecolor": FAINT,
-    "axes.labelcolor": INK,
-    "axes.labelsize": 8.5,
-    "axes.titlesize": 9,
-    "axes.titleweight": "bold",
-    "axes.titlelocation": "left",
-    "axes.titlepad": 7,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "axes.prop_cycle": cycler(color=[BLUE, VERMILION, GREEN, PINK, ORANGE, SKY, VIOLET, GREY]),
-    "grid.color": GRID,
-    "xtick.color": FAINT,
-    "ytick.color": FAINT,
-    "xtick.labelcolor": MUTED,
-    "ytick.labelcolor": MUTED,
-    "xtick.labelsize": 8,
-    "ytick.labelsize": 8,
-    "xtick.major.size": 3,
-    "ytick.major.size": 0,
-    "lines.linewidth": 1.8,
-    "lines.solid_capstyle": "round",
-    "legend.frameon": False,
-    "legend.fontsize": 8,
-    "legend.handlelength": 1.6,
-    "image.interpolation": "none",
-}
-
-matplotlib.rcParams.update(THEME)  # pyright: ignore
+matplotlib.rcParams.update(
+    {  # pyright: ignore
+        "figure.figsize": (WIDTH, 3.2),
+        "figure.constrained_layout.use": True,
+        "savefig.dpi": DPI,
+        "savefig.facecolor": "white",
+        # Every point of a curve stays in its SVG, where the report's script reads it.
+        "path.simplify": False,
+        # Matplotlib ships these fonts: a figure is the same on every machine.
+        "font.family": "DejaVu Sans",
+        "font.size": 8.5,
+        "mathtext.fontset": "stix",
+        "text.color": INK,
+        "axes.edgecolor": FAINT,
+        "axes.labelcolor": INK,
+        "axes.labelsize": 8.5,
+        "axes.titlesize": 9,
+        "axes.titleweight": "bold",
+        "axes.titlelocation": "left",
+        "axes.titlepad": 7,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.grid": True,
+        "axes.axisbelow": True,
+        "axes.prop_cycle": cycler(color=[BLUE, VERMILION, GREEN, PINK, ORANGE, SKY, VIOLET, GREY]),
+        "grid.color": GRID,
+        "xtick.color": FAINT,
+        "ytick.color": FAINT,
+        "xtick.labelcolor": MUTED,
+        "ytick.labelcolor": MUTED,
+        "xtick.labelsize": 8,
+        "ytick.labelsize": 8,
+        "xtick.major.size": 3,
+        "ytick.major.size": 0,
+        "lines.linewidth": 1.8,
+        "lines.solid_capstyle": "round",
+        "legend.frameon": False,
+        "legend.fontsize": 8,
+        "legend.handlelength": 1.6,
+        "image.interpolation": "none",
+    }
+)
 
 
 def model_color(who) -> str:

@@ -47,16 +47,10 @@ class Curves:
     limits: tuple[float, float] | None = None
     height: int = 44
 
-    def span(self) -> tuple[float, float]:
-        """What the row reaches from and to."""
-        if self.limits is not None:
-            return self.limits
-        values = np.concatenate([np.zeros(1), *(line.values for line in self.lines)])
-        low, high = float(np.nanmin(values)), float(np.nanmax(values))
-        return (low, high) if high > low else (low, low + 1)
-
     def draw(self, steps: int, top: float) -> str:
-        low, high = self.span()
+        values = np.concatenate([[0.0], *(line.values for line in self.lines)])
+        low, high = self.limits or (float(np.nanmin(values)), float(np.nanmax(values)))
+        high = high if high > low else low + 1
         right, bottom = WIDTH - RIGHT, top + self.height
 
         def level(value):
@@ -77,7 +71,7 @@ class Curves:
             values = np.asarray(line.values, float)
             known = np.flatnonzero(np.isfinite(values))
             x, y = x_of(known, steps), level(np.clip(values[known], low, high))
-            points = [f"{a:.1f},{b:.1f}" for a, b in zip(x.tolist(), y.tolist(), strict=True)]
+            points = [f"{a:.1f},{b:.1f}" for a, b in zip(x, y, strict=True)]
             pen = {"fill": "none", "stroke": line.color}
             parts.append(_tag("polyline", points=" ".join(points), stroke_width=1.4, **pen))
             if line.dots and points:
@@ -96,13 +90,11 @@ class Weights:
     weights: np.ndarray
     height: int = 112
 
-    def picture(self) -> np.ndarray:
-        """Colours uint8 [items, steps, 3]; white is nothing, dark is three times even and more."""
-        relative = np.asarray(self.weights, float).T * np.shape(self.weights)[1]
-        return WEIGHT(np.clip(relative / 3, 0, 1), bytes=True)[..., :3]
-
     def draw(self, steps: int, top: float) -> str:
-        picture = "data:image/png;base64," + base64.b64encode(encode_png(self.picture())).decode()
+        # White is nothing, dark is three times even and more.
+        relative = np.asarray(self.weights, float).T * np.shape(self.weights)[1]
+        pixels = WEIGHT(np.clip(relative / 3, 0, 1), bytes=True)[..., :3]
+        picture = "data:image/png;base64," + base64.b64encode(encode_png(pixels)).decode()
         half = (x_of(1, steps) - LEFT) / 2
         place = {"x": LEFT - half, "y": top, "width": WIDTH - RIGHT - LEFT + 2 * half}
         style = {"preserveAspectRatio": "none", "style": "image-rendering: pixelated"}

@@ -6,8 +6,8 @@ into a notebook.
 """
 
 from collections.abc import Sequence
-from functools import cache
 from pathlib import Path
+from typing import Any
 
 import anywidget
 import jinja2
@@ -35,6 +35,16 @@ _SEEN = 20
 #: As many latents have a slider, those that say most about a frame.
 SLIDERS = 8
 
+#: What there is to play with, each a macro of the template and a function of the script.
+DEMOS = ("hero", "latents", "lap", "race", "temperature")
+
+_TEMPLATE: Any = (
+    jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_HERE), undefined=jinja2.StrictUndefined,
+        autoescape=True, trim_blocks=True, lstrip_blocks=True,
+    ).get_template("demos.html.j2").module
+)  # fmt: skip
+
 
 def make(ws: Workspace, names: Sequence[str]) -> tuple[dict[str, str], dict[str, dict]]:
     """Some demonstrations: the HTML of each, by name, and the parts of their data, for JSON.
@@ -49,67 +59,25 @@ def make(ws: Workspace, names: Sequence[str]) -> tuple[dict[str, str], dict[str,
     return {name: _made(ws, name, parts) for name in names}, parts
 
 
-def _made(ws: Workspace, name: str, parts: dict) -> str:
-    try:
-        return DEMOS[name](ws, parts)
-    except AwmError:  # an agent that has not been evolved, an M that has not been trained
-        return ""
-
-
-def _hero(ws: Workspace, parts: dict) -> str:
-    return _macro("hero", parts["world"])
-
-
-def _latents(ws: Workspace, parts: dict) -> str:
-    kl = np.array(ws.manifest(stages.vae(ws.profile))["kl_per_latent"])
-    most = np.argsort(-kl, kind="stable")[:SLIDERS]
-    return _macro("latents", parts["world"], [(int(n), float(kl[n])) for n in most])
-
-
-def _lap(ws: Workspace, parts: dict) -> str:
-    agent = laps.watched(ws)
-    if agent is None:
-        return ""
-    facts, arrays = laps.close_look(ws, agent)
-    parts["look"] = facts | world.pack(arrays)
-    return _macro("lap", facts)
-
-
-def _race(ws: Workspace, parts: dict) -> str:
-    facts, arrays = laps.race(ws)
-    if not facts["laps"]:
-        return ""
-    parts["race"] = facts | world.pack(arrays)
-    road = arrays["road"].numpy() * (1, -1)  # a screen counts downwards
-    low, high = road.min(axis=0) - 12, road.max(axis=0) + 12
-    points = " ".join(f"{x:.1f},{y:.1f}" for x, y in road)
-    return _macro("race", facts, points, "{:.0f} {:.0f} {:.0f} {:.0f}".format(*low, *(high - low)))
-
-
-def _temperature(ws: Workspace, parts: dict) -> str:
-    return _macro("temperature")
-
-
-#: What makes the demonstration of each name.
-DEMOS = {
-    "hero": _hero,
-    "latents": _latents,
-    "lap": _lap,
-    "race": _race,
-    "temperature": _temperature,
-}
-
-
-@cache
-def _template() -> jinja2.Template:
-    loader = jinja2.FileSystemLoader(_HERE)
-    options = {"autoescape": True, "trim_blocks": True, "lstrip_blocks": True}
-    environment = jinja2.Environment(loader=loader, undefined=jinja2.StrictUndefined, **options)
-    return environment.get_template("demos.html.j2")
-
-
-def _macro(name: str, *arguments) -> str:
-    return getattr(_template().module, name)(*arguments)
+def _made(ws: Workspace, name: str, parts: dict[str, dict]) -> str:
+    """The HTML of a demonstration; data of its own becomes the part of its name."""
+    given = {"world": parts["world"]}
+    if name == "latents":
+        kl = np.array(ws.manifest(stages.vae(ws.profile))["kl_per_latent"])
+        most = np.argsort(-kl, kind="stable")[:SLIDERS]
+        given["latents"] = [(int(n), float(kl[n])) for n in most]
+    if name in ("lap", "race"):
+        try:
+            facts, arrays = (laps.close_look if name == "lap" else laps.race)(ws)
+        except AwmError:  # an agent that has not been evolved, an M that has not been trained
+            return ""
+        parts[name] = given["facts"] = facts | world.pack(arrays)
+        if name == "race":
+            road = arrays["road"] * (1, -1)  # a screen counts downwards
+            low, high = road.min(axis=0) - 12, road.max(axis=0) + 12
+            given["road"] = " ".join(f"{x:.1f},{y:.1f}" for x, y in road)
+            given["box"] = "{:.0f} {:.0f} {:.0f} {:.0f}".format(*low, *(high - low))
+    return getattr(_TEMPLATE, name)(**given)
 
 
 class Demonstration(anywidget.AnyWidget):

@@ -7,10 +7,11 @@ looked.
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from awm import config, stages
+from awm.errors import AwmError
 from awm.evolution import search
+from awm.figures.pictures import bells
 from awm.figures.theme import VIOLET, model_color
 from awm.ids import ATTENTIONS, Agent, Memory
 from awm.models.mdn_rnn import MDNRNN
@@ -32,8 +33,7 @@ def agents(ws: Workspace) -> list[Agent]:
     profile = ws.profile
     dreamt = Agent(Memory(round=profile.dream.rounds), "dream")
     wanted = [profile.agent("V"), profile.agent("untrained"), *profile.headline, dreamt]
-    there = (a for a in dict.fromkeys(wanted) if ws.find(stages.agent(profile, a).name))
-    return list(there)
+    return [a for a in dict.fromkeys(wanted) if ws.find(stages.agent(profile, a).name)]
 
 
 def watched(ws: Workspace) -> Agent | None:
@@ -43,60 +43,56 @@ def watched(ws: Workspace) -> Agent | None:
     return next((a for a in wanted if ws.find(stages.agent(ws.profile, a).name)), None)
 
 
-def race(ws: Workspace, steps: int = MAX_EPISODE_STEPS) -> tuple[dict, dict[str, Tensor]]:
+def race(ws: Workspace) -> tuple[dict, dict]:
     """The agents' laps, as facts ready for JSON and named arrays for `awm.widgets.world.pack`.
 
     `road` `[tiles, 2]` is the track's middle line. Of lap n every second step: `lapN.path`
     `[T, 2]`, `lapN.codes` `[T, z]` and the return so far, `lapN.earned` `[T]`. Metres.
+    AwmError if there is no agent.
     """
     v, arrays, laps = vae.load(ws), {}, []
     for number, agent in enumerate(agents(ws)):
-        lap = _lap(ws, agent, steps)
-        codes = v.encode_frames(lap.frames[::EVERY])[0]
+        lap = _lap(ws, agent)
+        codes, _, _ = v.encode_frames(lap.frames[::EVERY])
         parts = {"path": lap.path[::EVERY], "codes": codes, "earned": lap.rewards.cumsum()[::EVERY]}
-        arrays |= {f"lap{number}.{name}": torch.from_numpy(a) for name, a in parts.items()}
-        arrays["road"] = torch.from_numpy(lap.road)
-        laps.append(
-            {
-                "agent": str(agent),
-                "label": agent.label,
-                "color": VIOLET if agent.searches[0].found == "dream" else model_color(agent),
-                "steps": len(lap.rewards),
-                "return": float(lap.rewards.sum()),
-            }
-        )
+        arrays |= {"road": lap.road, **{f"lap{number}.{name}": a for name, a in parts.items()}}
+        dreamt = agent.searches[0].found == "dream"
+        color = VIOLET if dreamt else model_color(agent)
+        laps.append({"label": agent.label, "color": color, "steps": len(lap.rewards)})
+    if not laps:
+        raise AwmError("There is no agent to race. Evolve one: `awm evolve`.")
     return {"seed": SEED, "every": EVERY, "laps": laps}, arrays
 
 
-def close_look(ws: Workspace, agent: Agent, steps: int = MAX_EPISODE_STEPS):
-    """The lap of an attentive agent, as `race` gives it, with its `film`.
+def close_look(ws: Workspace) -> tuple[dict, dict]:
+    """The lap of the agent that is `watched`, as `race` gives it, with its `film`.
 
-    `look.codes` `[T, z]` is what V keeps of each frame, `look.expected` `[T, z]` the mean of M's
-    prediction of it one step before, `look.weights` `[T, items]` where M looked, and
-    `look.earned` `[T]` the return so far.
+    `codes` `[T, z]` is what V keeps of each frame, `expected` `[T, z]` the mean of M's prediction
+    of it one step before, `weights` `[T, items]` where M looked, and `earned` `[T]` the return so
+    far; where M looks at V's map, `bells` `[side, 64]` is what its rows and columns see of a frame.
+    AwmError if there is no such agent.
     """
-    lap, v, m = _lap(ws, agent, steps), vae.load(ws), mdn_rnn.load(ws, agent.memory)
+    agent = watched(ws)
+    if agent is None:
+        raise AwmError("There is no attentive agent to look at. Evolve one: `awm evolve`.")
+    lap, v, m = _lap(ws, agent), vae.load(ws), mdn_rnn.load(ws, agent.memory)
     codes, _, maps = v.encode_frames(lap.frames)
-    parts = {
-        "codes": codes[::EVERY],
-        "expected": _expected(m, codes, lap, maps)[::EVERY],
-        "weights": lap.attention[::EVERY],
-        "earned": lap.rewards.cumsum()[::EVERY],
+    facts = {"seed": SEED, "every": EVERY, "label": agent.label, "looks_at": m.looks_at}
+    steps = {
+        "codes": codes,
+        "expected": _expected(m, codes, lap, maps),
+        "weights": lap.attention,
+        "earned": lap.rewards.cumsum(),
     }
-    facts = {
-        "seed": SEED,
-        "every": EVERY,
-        "label": agent.label,
-        "looks_at": m.looks_at,
-        "film": film(lap.frames[::EVERY]),
-    }
-    return facts, {f"look.{n}": torch.from_numpy(np.asarray(a)) for n, a in parts.items()}
+    arrays = {name: each[::EVERY] for name, each in steps.items()}
+    if m.needs_map:
+        arrays["bells"] = bells(round(lap.attention.shape[1] ** 0.5), 64)
+    return facts | {"film": film(lap.frames[::EVERY])}, arrays
 
 
-def _lap(ws: Workspace, agent: Agent, steps: int) -> Recording:
-    return record(
-        track_world(ws, agent.memory, lanes=1), search.load(ws, agent).weights, SEED, steps
-    )
+def _lap(ws: Workspace, agent: Agent) -> Recording:
+    world, layer = track_world(ws, agent.memory, lanes=1), search.load(ws, agent).weights
+    return record(world, layer, SEED, MAX_EPISODE_STEPS)
 
 
 @torch.inference_mode()

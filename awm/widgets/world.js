@@ -14,8 +14,8 @@ const awmWorld = (() => {
     "BnZhbHVlcw4GY29ybmVyDwRsaW5lEAJ0bxEDZW5kEgF3EwRuZXh0AyoBAAUABHJvd3MBB2NvbHVtbnMCCGNoYW5uZW" +
     "xzBAVsaW5lcwUFZm91cnM=";
 
-  // Named float16 arrays from base64. A half's bits in the place of a float's read as a number
-  // 2^112 times too small, whatever its exponent.
+  // Named float16 arrays from base64, with their rows. A half's bits in the place of a float's read as
+  // a number 2^112 times too small, whatever its exponent.
   function unpack({ arrays, data }) {
     const bytes = atob(data);
     const bits = new Uint32Array(1);
@@ -23,91 +23,57 @@ const awmWorld = (() => {
     const found = {};
     let at = 0;
     for (const [name, shape] of arrays) {
-      const out = new Float32Array(shape.reduce((a, b) => a * b, 1));
+      const [count, width] = [shape[0], shape.slice(1).reduce((a, b) => a * b, 1)];
+      const out = new Float32Array(count * width);
       for (let i = 0; i < out.length; i++, at += 2) {
         const half = bytes.charCodeAt(at) | (bytes.charCodeAt(at + 1) << 8);
         bits[0] = ((half & 0x8000) << 16) | ((half & 0x7fff) << 13);
         out[i] = value[0] * 2 ** 112;
       }
-      found[name] = out;
+      const row = (n) => out.subarray(n * width, (n + 1) * width);
+      found[name] = Object.assign(out, { shape, count, row });
     }
     return found;
   }
 
-  // V's decoder: z → picture [64, 64, 3] in [0, 1], by transposed convolutions of stride 2.
-  class Decoder {
-    constructor(layers) {
-      const code = Uint8Array.from(atob(ASSEMBLED), (character) => character.charCodeAt(0));
-      const { memory, deconvolve } = new WebAssembly.Instance(new WebAssembly.Module(code)).exports;
-      this.deconvolve = deconvolve;
-      let size = 1;
-      this.layers = layers.map(({ weight, shape: [inner, kernel, , outer], bias }) => {
-        const from = size;
-        size = 2 * size + kernel - 2;
-        // The last layer's three colours become four channels, for vectors of four.
-        return { from, inner, kernel, outer: outer + (-outer & 3), weight: fours(weight, outer),
-                 bias: fours(bias, outer), length: size * size * (outer + (-outer & 3)) };
-      });
-      const floats = layers[0].shape[0]
-        + this.layers.reduce((sum, layer) => sum + layer.weight.length + layer.length, 0);
-      memory.grow(Math.ceil(floats / 16384));
-      this.floats = new Float32Array(memory.buffer);
-      let end = 0;
-      const place = (length) => (end += length) - length;
-      this.z = place(layers[0].shape[0]);
-      for (const layer of this.layers) {
-        this.floats.set(layer.weight, layer.at = place(layer.weight.length));
-        layer.out = place(layer.length);
-        layer.weight = null;
-      }
-    }
-
-    decode(z) {
-      const { floats, layers } = this;
-      floats.set(z, this.z);
-      let x = this.z;
-      for (const layer of layers) {
-        const out = floats.subarray(layer.out, layer.out + layer.length);
-        for (let i = 0; i < out.length; i += layer.bias.length) out.set(layer.bias, i);
-        this.deconvolve(4 * x, layer.from, layer.inner, 4 * layer.at, layer.kernel, layer.outer, 4 * layer.out);
-        x = layer.out;
-        if (layer !== layers.at(-1)) {
-          for (let i = 0; i < out.length; i++) if (out[i] < 0) out[i] = 0;
-        }
-      }
-      const picture = new Float32Array(3 * 64 * 64);
-      for (let i = 0; i < picture.length; i++) picture[i] = sigmoid(floats[x + i + Math.floor(i / 3)]);
-      return picture;
-    }
-  }
-
-  // [..., outer] with zeros up to a multiple of four.
-  function fours(values, outer) {
-    const wide = outer + (-outer & 3);
-    if (wide === outer) return values;
-    const padded = new Float32Array(values.length / outer * wide);
-    values.forEach((value, i) => { padded[Math.floor(i / outer) * wide + i % outer] = value; });
-    return padded;
-  }
-
+  // The bundle of world.py, unpacked, and V's decoder: transposed convolutions of stride 2.
   class World {
     constructor(bundle) {
       Object.assign(this, bundle, { data: null, arrays: unpack(bundle) });
-      const shapes = new Map(bundle.arrays);
-      this.decoder = new Decoder([0, 1, 2, 3].map((n) => ({
-        weight: this.arrays[`v${n}.weight`],
-        bias: this.arrays[`v${n}.bias`],
-        shape: shapes.get(`v${n}.weight`),
-      })));
+      const code = Uint8Array.from(atob(ASSEMBLED), (character) => character.charCodeAt(0));
+      const { memory, deconvolve } = new WebAssembly.Instance(new WebAssembly.Module(code)).exports;
+      this.deconvolve = deconvolve;
+      let end = this.z; // z lies first
+      const place = (length) => (end += length) - length;
+      let size = 1;
+      this.layers = [0, 1, 2, 3].map((n) => {
+        const [weight, bias] = ["weight", "bias"].map((name) => this.arrays[`v${n}.${name}`]);
+        const [inner, kernel, , outer] = weight.shape;
+        const from = size;
+        size = 2 * size + kernel - 2;
+        const length = size * size * outer;
+        return { from, inner, kernel, outer, weight, bias, length, at: place(weight.length), out: place(length) };
+      });
+      memory.grow(Math.ceil(end / 16384));
+      this.floats = new Float32Array(memory.buffer);
+      for (const { weight, at } of this.layers) this.floats.set(weight, at);
     }
 
+    // z → picture [64, 64, 3] in [0, 1]. It has four channels until here, for vectors of four.
     decode(z) {
-      return this.decoder.decode(z);
-    }
-
-    // Row `n` of an array whose rows are `width` long.
-    row(name, n, width) {
-      return this.arrays[name].subarray(n * width, (n + 1) * width);
+      const { floats, layers } = this;
+      floats.set(z);
+      let x = 0;
+      for (const layer of layers) {
+        const { from, inner, kernel, outer, bias, length, at, out: end } = layer;
+        const out = floats.subarray(end, end + length);
+        for (let i = 0; i < length; i += bias.length) out.set(bias, i);
+        this.deconvolve(4 * x, from, inner, 4 * at, kernel, outer, 4 * end);
+        x = end;
+        if (layer === layers.at(-1)) break;
+        for (let i = 0; i < length; i++) if (out[i] < 0) out[i] = 0;
+      }
+      return Float32Array.from({ length: 3 * 64 * 64 }, (_, i) => sigmoid(floats[x + i + Math.floor(i / 3)]));
     }
   }
 
@@ -123,60 +89,38 @@ const awmWorld = (() => {
     return out;
   }
 
-  // Additive attention over items [key, value]: the context, and the weights.
-  function attend(items, query, score) {
-    const width = score.length;
-    const weights = items.map((item) => {
-      let sum = 0;
-      for (let i = 0; i < width; i++) sum += score[i] * Math.tanh(item[i] + query[i]);
-      return sum;
-    });
-    softmax(weights);
-    const context = new Float32Array(width);
-    items.forEach((item, n) => {
-      for (let i = 0; i < width; i++) context[i] += weights[n] * item[width + i];
-    });
-    return { context, weights };
-  }
-
   function softmax(x) {
-    let top = -Infinity;
-    for (const value of x) top = Math.max(top, value);
-    let sum = 0;
-    for (let i = 0; i < x.length; i++) sum += x[i] = Math.exp(x[i] - top);
-    for (let i = 0; i < x.length; i++) x[i] /= sum;
+    const top = Math.max(...x);
+    const shares = x.map((value) => Math.exp(value - top));
+    const sum = shares.reduce((a, b) => a + b, 0);
+    return shares.map((share) => share / sum);
   }
 
   class Dream {
     constructor(world, model, start) {
-      this.world = world;
-      this.model = model;
-      this.z = world.row(`start${start}.codes`, 0, world.z);
       const real = (name) => world.arrays[`start${start}.${model}.${name}`];
-      this.h = real("h");
-      this.c = real("c").slice();
-      this.past = [];
-      const past = real("past") || [];
-      const width = 2 * (this.array("score") || []).length;
-      for (let i = 0; i < past.length; i += width) this.past.push(past.slice(i, i + width));
-      this.weights = null;
+      const past = real("past");
+      Object.assign(this, { world, model, h: real("h"), c: real("c").slice(), weights: null });
+      this.z = world.arrays[`start${start}.codes`].row(0);
+      this.past = past ? Array.from({ length: past.count }, (_, n) => past.row(n)) : [];
     }
 
     array(name) {
       return this.world.arrays[`${this.model}.${name}`];
     }
 
-    // What M can attend to: the entries of [z, a], or its own past.
-    items(entries) {
-      const direction = this.array("items.direction");
-      if (!direction) return this.past;
-      const name = this.array("items.name");
-      const width = name.length / entries.length;
-      return Array.from(entries, (entry, n) => {
-        const item = new Float32Array(width);
-        for (let i = 0; i < width; i++) item[i] = entry * direction[n * width + i] + name[n * width + i];
-        return item;
-      });
+    // Additive attention over the entries of [z, a], or over M's own past: the context, and the
+    // weights. An item is its key and its value.
+    attend(entries) {
+      const [direction, name, score] = ["items.direction", "items.name", "score"].map((n) => this.array(n));
+      const query = linear(this.array("query.weight"), null, this.h);
+      const items = !direction ? this.past : Array.from(entries, (entry, n) =>
+        name.row(n).map((known, i) => known + entry * direction.row(n)[i]));
+      const weights = softmax(items.map((item) =>
+        score.reduce((sum, share, i) => sum + share * Math.tanh(item[i] + query[i]), 0)));
+      const context = score.map((_, i) =>
+        items.reduce((sum, item, n) => sum + weights[n] * item[score.length + i], 0));
+      return { context, weights };
     }
 
     // An action [steer, gas, brake], and randomness: `choice` [1 + z] uniform, `normal` [z].
@@ -184,16 +128,12 @@ const awmWorld = (() => {
     step(action, temperature, { choice, normal }) {
       const { hidden, memory } = this.world;
       let entries = Float32Array.of(...this.z, ...action);
-      const score = this.array("score");
-      if (score) {
-        const query = linear(this.array("query.weight"), null, this.h);
-        const { context, weights } = attend(this.items(entries), query, score);
+      if (this.array("score")) {
+        const { context, weights } = this.attend(entries);
         entries = Float32Array.of(...entries, ...context);
         this.weights = weights;
       }
-      const inputs = new Float32Array(entries.length + hidden);
-      inputs.set(entries);
-      inputs.set(this.h, entries.length);
+      const inputs = Float32Array.of(...entries, ...this.h);
       const gates = linear(this.array("gates.weight"), this.array("gates.bias"), inputs);
       this.h = new Float32Array(hidden);
       for (let i = 0; i < hidden; i++) {
@@ -207,24 +147,22 @@ const awmWorld = (() => {
       }
       const out = linear(this.array("head.weight"), this.array("head.bias"), this.h);
       this.z = this.pick(out, temperature, choice.subarray(1), normal);
-      const chance = sigmoid(out[out.length - 1]);
-      return { reward: out[out.length - 2], chance, ended: choice[0] < chance };
+      const chance = sigmoid(out.at(-1));
+      return { reward: out.at(-2), chance, ended: choice[0] < chance };
     }
 
     // z' from the mixtures: logits divided by the temperature, variances multiplied by it.
     pick(out, temperature, choice, normal) {
       const { mixtures, z: size } = this.world;
-      const z = new Float32Array(size);
-      for (let i = 0; i < size; i++) {
-        const shares = out.slice(i * mixtures, (i + 1) * mixtures).map((logit) => logit / temperature);
-        softmax(shares);
+      return normal.map((noise, i) => {
+        const logits = out.subarray(i * mixtures, (i + 1) * mixtures);
+        const shares = softmax(logits.map((logit) => logit / temperature));
         let k = 0;
         for (let sum = shares[0]; k < mixtures - 1 && sum <= choice[i]; sum += shares[k]) k++;
         const mu = out[(size + i) * mixtures + k];
         const logSigma = Math.min(3, Math.max(-7, out[(2 * size + i) * mixtures + k]));
-        z[i] = mu + Math.exp(logSigma) * Math.sqrt(temperature) * normal[i];
-      }
-      return z;
+        return mu + Math.exp(logSigma) * Math.sqrt(temperature) * noise;
+      });
     }
 
     // What C does, or null if there is none.

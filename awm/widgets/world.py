@@ -9,7 +9,6 @@ steps that led to it, so that the car is already driving.
 import base64
 import io
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -52,15 +51,6 @@ _ASIDE = 2.5
 COLUMNS = 20
 
 
-@dataclass(frozen=True)
-class Start:
-    """A moment of a recorded episode."""
-
-    label: str
-    episode: int
-    step: int
-
-
 def lack(ws: Workspace) -> str | None:
     """What a dream in a browser lacks in this profile, as a sentence; None if it lacks nothing."""
     seeing, dreaming = stages.vae(ws.profile), stages.mdn_rnn(ws.profile, Memory())
@@ -87,51 +77,40 @@ def bundle(ws: Workspace) -> tuple[dict, dict[str, Tensor]]:
     """
     v, rollouts = vae.load(ws), data.open_rollouts(ws)
     ms = {kind: mdn_rnn.load(ws, Memory(kind)) for kind in _trained(ws)}
-    drivers = {kind: _driver(ws, kind) for kind in ms}
-    arrays = decoder_arrays(v)
+    arrays, models, starts, films = decoder_arrays(v), [], [], []
     for kind, m in ms.items():
-        parts = memory_arrays(m)
-        if drivers[kind]:
-            parts |= driver_arrays(search.load(ws, drivers[kind]))
+        first = Agent(Memory(kind))
+        there = (a for a in (first.refined(), first) if ws.find(stages.agent(ws.profile, a).name))
+        driver = next(there, None)
+        parts = memory_arrays(m) | (driver_arrays(search.load(ws, driver)) if driver else {})
         arrays |= {f"{kind}.{name}": value for name, value in parts.items()}
-    offered, films = [], []
-    for number, start in enumerate(choose_starts(rollouts)):
-        episode = rollouts.episode(start.episode)
-        begin = max(0, start.step - WARM_UP)
-        shown = slice(start.step, start.step + CLIP + 1)
-        codes, _, _ = v.encode_frames(episode.frames[begin : shown.stop])
-        before, codes = map(torch.from_numpy, np.split(codes, [start.step - begin]))
-        arrays[f"start{number}.codes"] = codes
-        arrays[f"start{number}.actions"] = torch.from_numpy(
-            episode.actions[shown][: len(codes) - 1]
-        )
-        actions = torch.from_numpy(episode.actions[begin : start.step])
+        models.append({"name": kind, "controller": driver and driver.label})
+    for number, (label, index, step) in enumerate(choose_starts(rollouts)):
+        episode, begin = rollouts.episode(index), max(0, step - WARM_UP)
+        frames = episode.frames[step : step + CLIP + 1]
+        codes, _, _ = v.encode_frames(episode.frames[begin : step + len(frames)])
+        before, codes = map(torch.from_numpy, np.split(codes, [step - begin]))
+        actions = torch.from_numpy(episode.actions[begin : step + len(frames) - 1])
+        led, driven = actions[: len(before)], actions[len(before) :]
+        parts = {"codes": codes, "actions": driven}
         for kind, m in ms.items():
-            found = remembered(m, before, actions)
-            arrays |= {f"start{number}.{kind}.{name}": value for name, value in found.items()}
-        films.append(episode.frames[shown])
-        offered.append(
-            {
-                "label": start.label,
-                "origin": f"test episode {start.episode}, step {start.step}",
-                "frame": picture(episode.frames[start.step]),
-                "film": film(episode.frames[shown]),
-            }
-        )
+            found = remembered(m, before, led)
+            parts |= {f"{kind}.{name}": value for name, value in found.items()}
+        arrays |= {f"start{number}.{name}": value for name, value in parts.items()}
+        origin = f"test episode {index}, step {step}"
+        pictures = {"frame": picture(frames[0]), "film": film(frames)}
+        starts.append({"label": label, "origin": origin, **pictures})
+        films.append(frames)
     shape = ws.profile.mdn_rnn
-    facts = {
+    return {
         "z": v.z_size,
         "hidden": shape.hidden_size,
         "mixtures": shape.mixtures,
         "memory": shape.memory,
         "apart": _apart(np.concatenate(films)),
-        "models": [
-            {"name": kind, "controller": driver and driver.label}
-            for kind, driver in drivers.items()
-        ],
-        "starts": offered,
-    }
-    return facts, arrays
+        "models": models,
+        "starts": starts,
+    }, arrays
 
 
 def _trained(ws: Workspace) -> list[str]:
@@ -139,25 +118,21 @@ def _trained(ws: Workspace) -> list[str]:
     return [k for k in KINDS if ws.find(stages.mdn_rnn(ws.profile, Memory(k)).name)]
 
 
-def _driver(ws: Workspace, kind: str) -> Agent | None:
-    """The agent that drives a kind's dream: the refined one where there is one."""
-    first = Agent(Memory(kind))
-    found = (a for a in (first.refined(), first) if ws.find(stages.agent(ws.profile, a).name))
-    return next(found, None)
-
-
+@torch.inference_mode()
 def decoder_arrays(v: VAE) -> dict[str, Tensor]:
     """V's decoder as four transposed convolutions, `[in, kernel, kernel, out]` and biases.
 
-    The first is the linear map of z that a folded V begins with; its bias is a map.
+    The first is the linear map of z that a folded V begins with; its bias is a map. The last has a
+    fourth channel of zeros beside the colours, for vectors of four.
     """
     v = v if v.expanded[1] > 1 else v.folded()
     channels, side, _ = v.expanded
     one_map = v.expand.weight.t().unflatten(1, (side, side, channels))
     arrays = {"v0.weight": one_map, "v0.bias": v.expand.bias.view(side, side, channels)}
     for number, layer in enumerate(v.deconvolutions, start=1):
-        arrays[f"v{number}.weight"] = layer.weight.permute(0, 2, 3, 1)
-        arrays[f"v{number}.bias"] = layer.bias
+        fours = (0, -layer.weight.shape[1] % 4)
+        arrays[f"v{number}.weight"] = F.pad(layer.weight.permute(0, 2, 3, 1), fours)
+        arrays[f"v{number}.bias"] = F.pad(layer.bias, fours)
     return arrays
 
 
@@ -193,40 +168,39 @@ def driver_arrays(c: Controller) -> dict[str, Tensor]:
     return {"c.weight": layer[:, :-1], "c.bias": layer[:, -1]}
 
 
-def choose_starts(rollouts: Rollouts) -> list[Start]:
+def choose_starts(rollouts: Rollouts) -> list[tuple[str, int, int]]:
     """A few moments of the test episodes that differ: bends, speed, the grass, the start line.
 
-    Of episodes that go on for `CLIP` steps after them, and stay on the road if they begin there.
-    Episodes too short for that offer the start line only.
+    Each is a label, an episode and a step of it. Of episodes that go on for `CLIP` steps after
+    them, and stay on the road if they begin there. Episodes too short for that offer the start line
+    only.
     """
     columns = ("speed", "centre_distance", "wheels_on_road")
     speed, distance, wheels = map(data.TELEMETRY.index, columns)
-    telemetry = rollouts.column("telemetry")
+    telemetry, test = rollouts.column("telemetry"), rollouts.indices("test").tolist()
     moments, kinds = [], []
-    for episode in rollouts.indices("test"):
+    for episode in test:
         for step in range(WARM_UP, int(rollouts.lengths[episode]) - CLIP + 1):
-            ahead = telemetry[episode][step : step + _AHEAD + 1]
+            clip = telemetry[episode][step : step + CLIP + 1]
+            ahead = clip[: _AHEAD + 1]
             # Where the car goes now, and where it goes in the end, as complex numbers.
             now, then = (complex(*(ahead[i + 5, :2] - ahead[i, :2])) for i in (0, _AHEAD - 5))
-            turn = np.angle(then * now.conjugate())
-            stays = telemetry[episode][step : step + CLIP + 1, wheels].min() > 0
-            on_road = ahead[:, distance].max() < _ASIDE and stays
-            on_grass = ahead[:, wheels].max() == 0
-            moments.append((int(episode), step))
-            kinds.append((turn, ahead[:, speed].min(), on_road, on_grass))
-    starts = []
+            on_road = ahead[:, distance].max() < _ASIDE and clip[:, wheels].min() > 0
+            on_grass, pace = ahead[:, wheels].max() == 0, ahead[:, speed].min()
+            moments.append((episode, step))
+            kinds.append((np.angle(then * now.conjugate()), pace, on_road, on_grass))
     turn, pace, on_road, on_grass = np.array(kinds).reshape(-1, 4).T
-    driving = pace > _PACE
+    starts = []
     for label, score, possible in (
-        ("a bend to the left", turn, on_road * driving),
-        ("a bend to the right", -turn, on_road * driving),
-        ("at speed", pace, on_road * driving),
-        ("on the grass", pace, on_grass * driving),
+        ("a bend to the left", turn, on_road),
+        ("a bend to the right", -turn, on_road),
+        ("at speed", pace, on_road),
+        ("on the grass", pace, on_grass),
     ):
-        if possible.any():
-            best = np.where(possible > 0, score, -np.inf).argmax()
-            starts.append(Start(label, *moments[best]))
-    return [*starts, Start("the start line", int(rollouts.indices("test")[0]), 0)]
+        scores = np.where((possible > 0) & (pace > _PACE), score, -np.inf)
+        if np.isfinite(scores).any():
+            starts.append((label, *moments[scores.argmax()]))
+    return [*starts, ("the start line", test[0], 0)]
 
 
 @torch.inference_mode()
@@ -252,9 +226,11 @@ def _apart(frames: np.ndarray) -> float:
     return float(np.mean((frames[one] / 255 - frames[other] / 255) ** 2))
 
 
-def picture(frame: np.ndarray) -> str:
-    """A frame uint8 `[64, 64, 3]` as the address of a PNG."""
-    return _address(frame, "png", optimize=True)
+def picture(image: np.ndarray, kind: str = "png", **options) -> str:
+    """A picture uint8 `[H, W, 3]` as the address of a PNG, or of another kind."""
+    file = io.BytesIO()
+    Image.fromarray(image).save(file, kind, optimize=True, **options)
+    return f"data:image/{kind};base64,{base64.b64encode(file.getvalue()).decode()}"
 
 
 def film(frames: np.ndarray) -> str:
@@ -266,22 +242,16 @@ def film(frames: np.ndarray) -> str:
     sheet = np.zeros((rows * COLUMNS, 64, 64, 3), np.uint8)
     sheet[: len(frames)] = frames
     sheet = sheet.reshape(rows, COLUMNS, 64, 64, 3).swapaxes(1, 2).reshape(rows * 64, -1, 3)
-    return _address(sheet, "jpeg", quality=92, subsampling=0, optimize=True)
+    return picture(sheet, "jpeg", quality=92, subsampling=0)
 
 
-def _address(image: np.ndarray, kind: str, **options) -> str:
-    file = io.BytesIO()
-    Image.fromarray(image).save(file, kind, **options)
-    return f"data:image/{kind};base64,{base64.b64encode(file.getvalue()).decode()}"
-
-
-def pack(arrays: Mapping[str, Tensor]) -> dict:
+def pack(arrays: Mapping[str, Tensor | np.ndarray]) -> dict:
     """Named arrays as `arrays`, pairs of name and shape, and `data`: their values in that order.
 
     The values are float16, little-endian, in base64. AwmError if one is no finite float16.
     """
     with np.errstate(over="ignore"):  # it is told below, by name
-        parts = {name: value.detach().numpy().astype("<f2") for name, value in arrays.items()}
+        parts = {name: np.asarray(value).astype("<f2") for name, value in arrays.items()}
     for name, part in parts.items():
         if not np.isfinite(part).all():
             raise AwmError(

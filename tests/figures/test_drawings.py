@@ -102,22 +102,21 @@ DRAWINGS = {
     "world_model": figures.world_model,
     "rollout": figures.rollout,
     "dream_training": figures.dream_training,
-    "learning_curves": lambda: figures.learning_curves({"mine": history(400)}, {"nll": "nats"}),
-    "vae_losses": lambda: figures.vae_losses(history(), references={"original": 28}),
+    "vae_losses": lambda: figures.vae_losses(history(), "validation"),
     "vae_training": lambda: figures.vae_losses(history(), "train"),
     "mdn_rnn": lambda: figures.mdn_rnn_learning_curves(
-        {PLAIN: history(), SPATIAL: history()}, {"persistence": 41.0}
+        {PLAIN: history(400), SPATIAL: history()}, {"persistence": 41.0}
     ),
     "frame_grid": lambda: figures.frame_grid([ROAD, ROAD[:4]], ["real", "dreamt"]),
     "reconstruction_pairs": lambda: figures.reconstruction_pairs(ROAD, ROAD[::-1]),
-    "kl": lambda: figures.kl_per_dimension(RNG.exponential(0.3, 32)),
+    "kl": lambda: figures.kl_per_dimension(RNG.exponential(0.3, 32), threshold=0.1),
     "latent_traversal": lambda: figures.latent_traversal(
         np.stack([ROAD, ROAD]), [3, 9], np.linspace(-3, 3, 6), [2.0, 1.0]
     ),
     "data_coverage": lambda: figures.data_coverage(COVERAGE),
-    "tracks": lambda: figures.tracks([LOOP] * 7, [f"seed {i}" for i in range(7)]),
+    "tracks": lambda: figures.tracks([LOOP] * 7),
     "one_track": lambda: figures.tracks([LOOP]),
-    "laps": lambda: figures.laps([lap(3), lap(0)], ["good", "bad"], (-2, 0, 2)),
+    "laps": lambda: figures.laps([lap(3), lap(0)], ["good", "bad"]),
     "dream_and_reality": lambda: figures.dream_and_reality([dreamt_generations()] * 2),
     "dream_errors": lambda: figures.dream_errors(ERRORS),
     "dream_rounds": lambda: figures.dream_rounds([a_chain()]),
@@ -149,7 +148,6 @@ DRAWINGS = {
         [evaluation(Agent()), evaluation(Agent(), "reference")], {"World Models": (906, 21)}
     ),
     "one_return": lambda: figures.returns_comparison([evaluation(Agent(), episodes=1)]),
-    "attention_over_frame": lambda: figures.attention_over_frame(ROAD[0], RNG.random((6, 6))),
     "attention_over_frames": lambda: figures.attention_over_frame(ROAD, RNG.random((6, 6, 6))),
     "attention_over_entries": lambda: figures.attention_over_entries(RNG.random((50, 35)) / 35),
     "attention_over_time": lambda: figures.attention_over_time(RNG.random((50, 32)) / 32),

@@ -111,8 +111,8 @@ def test_values_on_a_logarithmic_axis_and_of_bars():
     scores = {"speed": 0.9, "angle": 0.4}
     found = values(svg(figures.probes({Memory("V"): scores}), "probes"))["V alone"]
     assert found[:, 1] == pytest.approx([0.9, 0.4], abs=1e-3)
-    speeds = {"speed": np.arange(40) + 0.5}
-    found = values(svg(figures.data_coverage({"walk": speeds}), "coverage"))["walk"]
+    driven = {"speed": np.arange(40) + 0.5, "steering": [0.0], "off_road": 0.1, "frames": 40}
+    found = values(svg(figures.data_coverage({"walk": driven}), "coverage"))["walk"]
     assert found[:30, 1] == pytest.approx(np.full(30, 1 / 40), abs=1e-3)
 
 
