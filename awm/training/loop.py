@@ -148,7 +148,8 @@ def fit(
                 state["best_score"] = found[recipe.score]
                 state["best"] = {k: v.detach().clone() for k, v in module.state_dict().items()}
         history.append(entry)
-        bar.set_postfix(loss=f"{entry['train_loss']:.2f}", validation=f"{state['best_score']:.2f}")
+        held_out = {"validation": f"{state['best_score']:.2f}"} if recipe.validate else {}
+        bar.set_postfix(loss=f"{entry['train_loss']:.2f}", **held_out)
         if update % recipe.checkpoint_every == 0 or last:
             if not all(torch.isfinite(p).all() for p in trained):
                 continue  # the next loss will say so; the checkpoint before is still good
