@@ -347,7 +347,7 @@ PRESETS = {
                 rounds=1, round_rollouts=3, round_updates=4, on_track=(0, 1), chains=2,
             ),
             Test(
-                episodes=2, reference_episodes=2, recheck_episodes=1, dreams=4, altered_episodes=2,
+                episodes=2, reference_episodes=2, recheck_episodes=2, dreams=4, altered_episodes=2,
                 steps=100,
             ),
         ),

@@ -92,13 +92,13 @@ def test_a_command_that_is_left_out_is_answered_with_help(arguments, capsys):
 def test_an_agents_name_says_which_search_to_run(text, agent, stage):
     calls = stage("evolution.search.evolve")
     assert cli.main(["evolve", text, "--profile", "smoke", "--workers", "2"]) == 0
-    assert calls == [(Workspace.open("smoke"), agent, 2, None)]
+    assert calls == [(Workspace.open("smoke"), agent, 2)]
 
 
 def test_a_cluster_is_handed_on(stage):
     calls = stage("evolution.search.evolve")
     cli.main(["evolve", "plain", "--profile", "smoke", "--cluster", "tcp://host:8786"])
-    assert calls[0][2:] == (None, "tcp://host:8786")
+    assert calls[0][2:] == ("tcp://host:8786",)
 
 
 def test_models_are_trained_by_kind_and_seed(stage):
@@ -121,7 +121,7 @@ def test_models_are_trained_by_kind_and_seed(stage):
 def test_collect_tells_how_many_episodes_there_are(stage, capsys):
     calls = stage("data.rollouts.collect", result=[1, 2, 3])
     assert cli.main(["collect", "--profile", "smoke", "--workers", "2"]) == 0
-    assert calls == [(Workspace.open("smoke"), 2, None)]
+    assert calls == [(Workspace.open("smoke"), 2)]
     assert capsys.readouterr().out == "3 episodes\n"
 
 
@@ -129,7 +129,7 @@ def test_rounds_are_told_line_by_line(stage, capsys):
     entry = {"round": 1, "real_steps": 12345, "dreamt": 800.4, "real": -3.2}
     calls = stage("study.rounds.rounds", [entry])
     assert cli.main(["iterate", "--kind", "temporal", "--profile", "smoke"]) == 0
-    assert calls == [(Workspace.open("smoke"), Memory("temporal"), None, None)]
+    assert calls == [(Workspace.open("smoke"), Memory("temporal"), None)]
     shown = capsys.readouterr().out
     assert shown == "round 1: 12,345 real steps recorded, 800 dreamt, -3 on the track\n"
 
@@ -148,7 +148,7 @@ def test_evaluate_prints_what_it_found(stage, capsys, interval):
     options = ["--episodes", "2", "--frames", "reference", "--seed", "5"]
     assert cli.main(["evaluate", "spatial", "--profile", "smoke", *options]) == 0
     spatial = Agent(Memory("spatial"))
-    assert calls == [(Workspace.open("smoke"), spatial, "reference", 2, 5, None, None, None)]
+    assert calls == [(Workspace.open("smoke"), spatial, "reference", 2, 5, None, None)]
     shown = capsys.readouterr().out
     for text in ("810", "812", spatial.label):
         assert text in shown

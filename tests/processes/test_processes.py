@@ -12,10 +12,12 @@ from awm import processes
 from awm.errors import AwmError
 
 HELPER = """
-import os, sys, time
+import os, signal, sys, time
 from awm import processes
 
 if __name__ == "__main__":
+    # Ignored where the tests run in a shell's background.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     with processes.pool(2) as pool:
         print(*{job.result() for job in [pool.submit(os.getpid) for _ in range(20)]}, flush=True)
         jobs = [pool.submit(time.sleep, 600) for _ in range(2)]

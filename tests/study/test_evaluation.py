@@ -99,9 +99,9 @@ def test_what_cannot_be_driven_is_said(smoke, workspace):
 def test_worlds_that_look_otherwise_have_records_of_their_own(smoke_copy, threads, monkeypatch):
     driven, drive = [], laps._laps
 
-    def _laps(ws, agent, place, *others):
-        driven.append(place.alteration)
-        return drive(ws, agent, place, *others)
+    def _laps(ws, agent, frames, alteration, *others):
+        driven.append(alteration)
+        return drive(ws, agent, frames, alteration, *others)
 
     monkeypatch.setattr(laps, "_laps", _laps)
     usual = evaluate(smoke_copy, TRACK)
