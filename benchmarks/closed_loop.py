@@ -2,8 +2,8 @@
 the time of a step goes.
 
 Frames go through V, M and C and back to the simulator, at the paper's sizes. V's encoder is that of
-the second edition, but for the row that names the paper's. The last row is what most re-
-implementations do: Gymnasium's environment, a resize, the paper's encoder, and batches of one.
+the second edition, but for the row that names the paper's. The last row is what most
+re-implementations do: Gymnasium's environment, a resize, the paper's encoder, and batches of one.
 Episodes here are short, so that resets and the last, unfilled batches count.
 
     python benchmarks/closed_loop.py
@@ -12,8 +12,8 @@ Episodes here are short, so that resets and the last, unfilled batches count.
 import os
 import tempfile
 import time
-from contextlib import contextmanager
 from dataclasses import replace
+from unittest.mock import patch
 
 import numpy as np
 import torch
@@ -61,23 +61,17 @@ def ours(hands: Crew, ws: Workspace, layers: np.ndarray, memory=PLAIN, workers: 
     return run
 
 
-@contextmanager
 def timed(owner, name: str, spent: dict[str, float], label: str):
     """While it lasts, calls of a function add their time to `spent[label]`."""
     original = getattr(owner, name)
 
     def call(*arguments, **options):
         started = time.perf_counter()
-        try:
-            return original(*arguments, **options)
-        finally:
-            spent[label] = spent.get(label, 0.0) + time.perf_counter() - started
+        result = original(*arguments, **options)
+        spent[label] = spent.get(label, 0.0) + time.perf_counter() - started
+        return result
 
-    setattr(owner, name, call)
-    try:
-        yield
-    finally:
-        setattr(owner, name, original)
+    return patch.object(owner, name, call)
 
 
 def where_time_goes(ws: Workspace, layers: np.ndarray, memory: Memory) -> dict[str, float]:

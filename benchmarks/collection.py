@@ -7,56 +7,55 @@ the workers weighs on the shorter run.
 """
 
 import json
+import resource
 import subprocess
 import sys
 import tempfile
-from pathlib import Path
+import time
 
 from timing import keep, table
 
-EPISODES = (12, 120)
-
-#: Run in a process of its own, so that the peak of its memory is its own.
-CHILD = """
-import json, resource, sys, time
 from awm.config import PRESETS
 from awm.data.rollouts import collect
 from awm.store import Workspace
 
-if __name__ == "__main__":
-    profile = PRESETS["paper"].but("benchmark", data__rollouts=int(sys.argv[1]))
-    ws = Workspace.open(profile, sys.argv[2])
+EPISODES = (12, 120)
+
+
+def measure(episodes: int) -> dict:
+    """What it takes to collect, in a process of its own, so that the peak of memory is its own."""
+    with tempfile.TemporaryDirectory(prefix="awm-benchmark-") as folder:
+        command = [sys.executable, __file__, str(episodes), folder]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def child(episodes: int, folder: str) -> None:
+    profile = PRESETS["paper"].but("benchmark", data__rollouts=episodes)
+    ws = Workspace.open(profile, folder)
     started = time.perf_counter()
     rollouts = collect(ws)
     seconds = time.perf_counter() - started
     everyone = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
     peak = max(resource.getrusage(who).ru_maxrss for who in everyone)
     frames = int((rollouts.lengths + 1).sum())
-    print(json.dumps({"frames": frames, "seconds": seconds, "peak_mib": peak / 1024}))
-"""
-
-
-def collect(episodes: int) -> dict:
-    with tempfile.TemporaryDirectory(prefix="awm-benchmark-") as folder:
-        script = Path(folder) / "child.py"
-        script.write_text(CHILD)
-        done = subprocess.run(
-            [sys.executable, str(script), str(episodes), folder],
-            capture_output=True, text=True, check=True,
-        )  # fmt: skip
-    return json.loads(done.stdout.splitlines()[-1])
+    print(json.dumps({"speed": frames / seconds, "peak_mib": peak / 1024}))
 
 
 def main() -> None:
-    found = {f"{n} episodes of 384 steps": collect(n) for n in EPISODES}
-    speed = {name: f["frames"] / f["seconds"] for name, f in found.items()}
-    memory = {name: f["peak_mib"] for name, f in found.items()}
+    found = {f"{n} episodes of 384 steps": measure(n) for n in EPISODES}
     keep(
         "collection",
-        table("Collecting rollouts, all cores, start of the workers included", "frames/s", speed),
-        table("Largest process while collecting", "MiB", memory),
-    )
+        table(
+            "Collecting rollouts, all cores, start of the workers included", "frames/s",
+            {name: each["speed"] for name, each in found.items()},
+        ),
+        table(
+            "Largest process while collecting", "MiB",
+            {name: each["peak_mib"] for name, each in found.items()},
+        ),
+    )  # fmt: skip
 
 
 if __name__ == "__main__":
-    main()
+    child(int(sys.argv[1]), sys.argv[2]) if sys.argv[1:] else main()

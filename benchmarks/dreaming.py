@@ -1,5 +1,5 @@
-"""Dream steps a second with the paper's sizes: one process a core with its lanes in one batch,
-against a dream of one lane.
+"""Dream steps a second: one process a core, each with its lanes in one batch, or just one lane.
+
 M in the simulator's place: an LSTM step, the mixture's sample, reward, end, and C. An M with
 spatial attention looks at V's map, which a small head guesses from z; “frames”: each step decodes
 and encodes a frame instead.

@@ -14,11 +14,10 @@ What travels would take a gigabit network a small part of a generation's time.
 
 import pickle
 import tempfile
-import time
 
 import numpy as np
 from closed_loop import ours, prepare, with_lanes
-from timing import keep, table
+from timing import keep, rates, table
 
 from awm.evolution.optimizer import Optimizer
 from awm.ids import PLAIN
@@ -34,35 +33,28 @@ LANES = (1, 2, 4, 8, 16, 32)
 SHORTEST, LONGEST = 150, 1000
 
 
-def seconds_a_step(ws: Workspace, layers: np.ndarray) -> dict[int, float]:
-    """What a step of all lanes together takes one core, by lanes."""
-    found = {}
-    for lanes in LANES:
-        jobs = [Job(i, 1, patience=60) for i in range(lanes)]
-        world = Track.of(with_lanes(ws, lanes), PLAIN).open()
-        drive(world, layers, jobs)
-        started = time.perf_counter()
-        longest = max(outcome.length for outcome in drive(world, layers, jobs))
-        found[lanes] = (time.perf_counter() - started) / longest
-    return found
+def in_step(ws: Workspace, layers: np.ndarray, lanes: int):
+    """Steps of all lanes together on one core."""
+    jobs = [Job(i, 1, patience=60) for i in range(lanes)]
+    world = Track.of(with_lanes(ws, lanes), PLAIN).open()
+    return lambda: max(outcome.length for outcome in drive(world, layers, jobs))
 
 
-def optimizer_seconds(parameters: int) -> float:
-    """Of asking for a generation and telling its fitness."""
+def optimizing(parameters: int):
+    """Asking for a generation and telling its fitness."""
     optimizer = Optimizer(np.zeros(parameters), 0.03, CANDIDATES, 0)
-    optimizer.tell(optimizer.ask(), np.arange(CANDIDATES))
-    started = time.perf_counter()
-    for _ in range(5):
+
+    def run() -> int:
         optimizer.tell(optimizer.ask(), np.arange(CANDIDATES))
-    return (time.perf_counter() - started) / 5
+        return 1
+
+    return run
 
 
 def bytes_a_generation(ws: Workspace, layers: np.ndarray, workers: int) -> int:
     """What travels: to each worker the place, the weights and its jobs, and back its outcomes."""
-    place, jobs = (
-        Track.of(ws, PLAIN),
-        [Job(c, s) for c in range(CANDIDATES) for s in range(ROLLOUTS)],
-    )
+    place = Track.of(ws, PLAIN)
+    jobs = [Job(c, s) for c in range(CANDIDATES) for s in range(ROLLOUTS)]
     parts = [part for part in (jobs[n::workers] for n in range(workers)) if part]
     out = sum(len(pickle.dumps((place, *parcel(layers, part)))) for part in parts)
     back = len(pickle.dumps([Outcome(j.candidate, j.seed, 1.0, 1, 1.0, True) for j in jobs]))
@@ -99,23 +91,17 @@ def main() -> None:
     ):
         ws = Workspace.open("second", folder)
         layers = prepare(ws)
-        measured = {}
-        for workers in WORKERS:
-            run = ours(hands, ws, layers, workers=workers)
-            run()
-            started = time.perf_counter()
-            steps = run()
-            measured[f"{workers} workers"] = steps / (time.perf_counter() - started)
-        a_step = seconds_a_step(ws, layers)
-        serial = optimizer_seconds(3 * 289)
+        driven = {f"{n} workers": ours(hands, ws, layers, workers=n) for n in WORKERS}
+        measured = rates(driven, rounds=1)
+        rate = rates({lanes: in_step(ws, layers, lanes) for lanes in LANES}, rounds=1)
+        a_step = {lanes: 1 / steps for lanes, steps in rate.items()}
+        serial = 1 / rates({"": optimizing(3 * 289)})[""]
         travels = {f"{n} cores": bytes_a_generation(ws, layers, n) / 1e6 for n in CORES}
     hours, waiting = {}, {}
     for cores in CORES:
         seconds, idle = generation_seconds(cores, a_step, serial)
-        hours[f"{cores} cores"], waiting[f"{cores} cores"] = (
-            seconds * GENERATIONS / 3600,
-            100 * idle,
-        )
+        hours[f"{cores} cores"] = seconds * GENERATIONS / 3600
+        waiting[f"{cores} cores"] = 100 * idle
     tables = [
         table("Closed loop, measured on this machine's cores", "steps/s", measured),
         table(
