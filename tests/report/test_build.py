@@ -4,7 +4,7 @@ import dataclasses
 import json
 import re
 from html import unescape
-from html.parser import HTMLParser
+from itertools import pairwise
 from pathlib import Path
 
 import nbformat
@@ -21,7 +21,7 @@ from awm.report import build
 from awm.report import page as report
 from awm.store import Workspace
 from awm.widgets import demos
-from tests.report.verdicts import unsupported_verdicts, verdicts_of
+from tests.report.reading import tags, text_of, unsupported_verdicts, verdicts_of
 from tests.study import records
 
 ROOT = Path(__file__).parents[2]
@@ -148,34 +148,6 @@ def run(workspace):
 
 def page(ws, name="index"):
     return (ws.report / f"{name}.html").read_text("utf-8")
-
-
-def text_of(html):
-    html = re.sub(r"<(style|script|annotation).*?</\1>", " ", html, flags=re.S)
-    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", "", html).replace("\u00a0", " "))
-
-
-class Audit(HTMLParser):
-    """Collects what a page would fetch, its links, anchors, headings, and images without alt."""
-
-    def __init__(self, html):
-        super().__init__()
-        self.fetched, self.links, self.ids, self.headings, self.no_alt = [], [], [], [], []
-        self.feed(html)
-
-    def handle_starttag(self, tag, attributes):
-        found = dict(attributes)
-        for name in ("src", "srcset", "data", "poster", "action", "background"):
-            if found.get(name):
-                self.fetched.append(found[name])
-        if "href" in found and found.get("rel") != "canonical":
-            (self.links if tag == "a" else self.fetched).append(found["href"])
-        if "id" in found:
-            self.ids.append(found["id"])
-        if re.fullmatch(r"h[1-6]", tag):
-            self.headings.append(int(tag[1]))
-        if tag == "img" and not found.get("alt"):
-            self.no_alt.append(found.get("src", "")[:40])
 
 
 def test_numbers_are_looked_up_and_verdicts_follow_them(built):
@@ -315,23 +287,31 @@ def test_the_footer_names_profile_commit_machine_and_wall_times(built):
 @pytest.mark.parametrize("name", ["index", "02_vae"])
 def test_pages_are_self_contained_and_linked(built, name):
     html = page(built, name)
-    found = Audit(html)
-    assert [url for url in found.fetched if not url.startswith("data:")] == []
+    found = tags(html)
+    # A page fetches nothing, and its links lead somewhere.
+    named = ("src", "srcset", "data", "poster", "action", "background")
+    fetched = [a[name] for _, a in found for name in named if a.get(name)]
+    fetched += [
+        a["href"] for tag, a in found if tag != "a" and "href" in a and a.get("rel") != "canonical"
+    ]
+    assert all(url.startswith("data:") for url in fetched)
     assert not re.search(r"@import|url\(\s*['\"]?(?!data:|#)", html)
-    assert found.no_alt == [] and len(found.ids) == len(set(found.ids))
+    assert all(a.get("alt") for tag, a in found if tag == "img")
+    ids = [a["id"] for _, a in found if "id" in a]
+    assert len(ids) == len(set(ids))
     pages = {path.name for path in built.report.iterdir()}
     assert pages == {"index.html", "02_vae.html", "results.json", "laps.csv", "card.png"}
-    for link in found.links:
+    for link in (a["href"] for tag, a in found if tag == "a"):
         if link.startswith("#"):
-            assert link[1:] in found.ids, link
+            assert link[1:] in ids, link
         elif link.startswith("../"):
             there = (built.root / link[3:], ROOT / "report" / link)
             assert any(path.exists() for path in there), link
         elif not re.match(r"https?://", link):
             assert link in pages, link
-    levels = found.headings
+    levels = [int(tag[1]) for tag, _ in found if re.fullmatch(r"h[1-6]", tag)]
     assert levels[0] == 1 and levels.count(1) == 1
-    assert all(after <= before + 1 for before, after in zip(levels, levels[1:], strict=False))
+    assert all(after <= before + 1 for before, after in pairwise(levels))
 
 
 def test_without_any_run_the_report_says_what_is_missing(workspace):
@@ -379,48 +359,32 @@ def test_a_failed_build_leaves_the_old_report_and_old_pages_go(run):
 
 
 @pytest.fixture
-def opened(built, browser):
-    """Opens a page of the report from disk, offline; fails on any message in the console."""
-    complaints, contexts = [], []
-
-    def open_page(name="index", **options):
-        context = browser.new_context(offline=True, **options)
-        contexts.append(context)
-        shown = context.new_page()
-        shown.on("console", lambda message: complaints.append(message.text))
-        shown.on("pageerror", lambda error: complaints.append(str(error)))
-        shown.on("requestfailed", lambda request: complaints.append(request.url))
-        shown.goto((built.report / f"{name}.html").as_uri())
-        return shown
-
-    yield open_page
-    for context in contexts:
-        context.close()
-    assert complaints == []
+def shown(built, opened):
+    return lambda name="index", **options: opened(built.report / f"{name}.html", **options)
 
 
 @pytest.mark.browser
-def test_code_is_toggled_by_button_and_key(opened):
-    shown = opened()
-    code = shown.locator("details.code")
-    button = shown.locator("#toggle-code")
+def test_code_is_toggled_by_button_and_key(shown):
+    seen = shown()
+    code = seen.locator("details.code")
+    button = seen.locator("#toggle-code")
     assert code.first.get_attribute("open") is None
-    shown.keyboard.press("c")
+    seen.keyboard.press("c")
     assert code.first.get_attribute("open") is not None
     assert button.inner_text() == "Hide code"
     assert button.get_attribute("aria-pressed") == "true"
     button.click()
     assert code.first.get_attribute("open") is None
-    shown.keyboard.press("Control+c")
+    seen.keyboard.press("Control+c")
     assert code.first.get_attribute("open") is None
 
 
 @pytest.mark.browser
-def test_the_theme_follows_the_system_and_the_button(opened):
-    def ground(shown):
-        return shown.evaluate("getComputedStyle(document.body).backgroundColor")
+def test_the_theme_follows_the_system_and_the_button(shown):
+    def ground(seen):
+        return seen.evaluate("getComputedStyle(document.body).backgroundColor")
 
-    light, dark = opened(color_scheme="light"), opened(color_scheme="dark")
+    light, dark = shown(color_scheme="light"), shown(color_scheme="dark")
     assert ground(light) != ground(dark)
     light.locator("#toggle-theme").click()
     assert ground(light) == ground(dark)
@@ -429,15 +393,15 @@ def test_the_theme_follows_the_system_and_the_button(opened):
 
 
 @pytest.mark.browser
-def test_a_number_leads_by_keyboard_to_the_table_that_is_folded_away(opened):
-    shown = opened()
-    table = shown.locator("#provenance")
+def test_a_number_leads_by_keyboard_to_the_table_that_is_folded_away(shown):
+    seen = shown()
+    table = seen.locator("#provenance")
     assert table.get_attribute("open") is None
-    number = shown.locator("main a.num[href='#provenance']").first
+    number = seen.locator("main a.num[href='#provenance']").first
     number.focus()
-    shown.keyboard.press("Enter")
+    seen.keyboard.press("Enter")
     assert table.get_attribute("open") is not None
-    shown.wait_for_function(
+    seen.wait_for_function(
         "document.getElementById('provenance').getBoundingClientRect().top < innerHeight"
     )
     table.locator("summary").click()
@@ -447,21 +411,21 @@ def test_a_number_leads_by_keyboard_to_the_table_that_is_folded_away(opened):
 
 @pytest.mark.browser
 @pytest.mark.parametrize("name", ["index", "02_vae"])
-def test_nothing_is_wider_than_a_phone(opened, name):
-    shown = opened(name, viewport={"width": 360, "height": 740})
-    assert shown.evaluate("document.documentElement.scrollWidth") <= 360
-    assert shown.locator(".contents details").get_attribute("open") is None
+def test_nothing_is_wider_than_a_phone(shown, name):
+    seen = shown(name, viewport={"width": 360, "height": 740})
+    assert seen.evaluate("document.documentElement.scrollWidth") <= 360
+    assert seen.locator(".contents details").get_attribute("open") is None
 
 
 @pytest.mark.browser
-def test_contents_lead_to_their_sections(opened):
-    shown = opened(viewport={"width": 1280, "height": 900})
-    link = shown.locator(".contents a", has_text="What’s next?")
+def test_contents_lead_to_their_sections(shown):
+    seen = shown(viewport={"width": 1280, "height": 900})
+    link = seen.locator(".contents a", has_text="What’s next?")
     link.click()
-    shown.wait_for_function(
+    seen.wait_for_function(
         "document.getElementById('whats-next').getBoundingClientRect().top < 300"
     )
-    assert shown.url.endswith("#whats-next")
+    assert seen.url.endswith("#whats-next")
 
 
 def test_every_lap_is_told(built):

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from awm.study.evaluation import PERFECT, PUBLISHED
-from tests.report.verdicts import unsupported_verdicts, verdicts_of
+from tests.report.reading import unsupported_verdicts, verdicts_of
 
 ROOT = Path(__file__).parents[2]
 REPORT = ROOT / "report"

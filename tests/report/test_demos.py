@@ -1,7 +1,5 @@
 """The demonstrations of the report: their controls respond in a browser."""
 
-from contextlib import contextmanager
-
 import numpy as np
 import pytest
 from dreaming import dreaming, random_v
@@ -48,25 +46,9 @@ def made(tmp_path_factory):
     return path
 
 
-@contextmanager
-def opened(browser, path, **how):
-    """A page from disk, offline; fails on any message in the console and on any failed request."""
-    complaints = []
-    context = browser.new_context(offline=True, viewport={"width": 1280, "height": 900}, **how)
-    page = context.new_page()
-    page.on("console", lambda message: complaints.append(message.text))
-    page.on("pageerror", lambda error: complaints.append(str(error)))
-    page.on("requestfailed", lambda request: complaints.append(request.url))
-    page.goto(path.as_uri())
-    yield page
-    context.close()
-    assert complaints == []
-
-
 @pytest.fixture
-def shown(made, browser):
-    with opened(browser, made) as page:
-        yield page
+def shown(made, opened):
+    return opened(made, viewport={"width": 1280, "height": 900})
 
 
 def test_what_a_dream_lacks_is_said(workspace, monkeypatch):
@@ -143,11 +125,11 @@ def test_the_dream_runs_beside_what_happened_until_they_part(shown):
 
 
 @pytest.mark.browser
-def test_nothing_moves_for_those_who_do_not_want_it(made, browser):
-    with opened(browser, made, reduced_motion="reduce") as page:
-        page.wait_for_timeout(300)
-        assert reading(page, "step") == 0 and button(page, "play").inner_text() == "Play"
-        assert any(pixels(page, "real")) and pixels(page, "real") == pixels(page, "dreamt")
+def test_nothing_moves_for_those_who_do_not_want_it(made, opened):
+    page = opened(made, reduced_motion="reduce")
+    page.wait_for_timeout(300)
+    assert reading(page, "step") == 0 and button(page, "play").inner_text() == "Play"
+    assert any(pixels(page, "real")) and pixels(page, "real") == pixels(page, "dreamt")
 
 
 @pytest.mark.browser

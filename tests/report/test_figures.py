@@ -1,7 +1,6 @@
 """Figures on a page: in its colours, readable by pointer and keyboard, enlarged, and pausable."""
 
 import re
-from html.parser import HTMLParser
 from io import BytesIO
 
 import nbformat
@@ -14,6 +13,7 @@ from awm import figures
 from awm.report import page
 from awm.report.story import Story
 from awm.store import Workspace, read_json, write_json
+from tests.report.reading import tags
 
 RULES = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "best-practice"]}
 HOSTILE = '"><script>alert(1)</script> & 100 % %1'
@@ -39,7 +39,7 @@ def made(tmp_path_factory):
     figures.save_gif(ws.images, FILM, "agent_view", fps=5)
     path = ws.root / "index.html"
     path.write_text(shown(ws), "utf-8")
-    return ws, path
+    return path
 
 
 def test_a_figure_is_its_drawing_or_else_its_picture(workspace):
@@ -80,39 +80,14 @@ def test_words_about_a_drawing_bring_no_markup(workspace):
     captions["MDP"]["alt"] = HOSTILE
     write_json(ws.images / "captions.json", captions)
     html = Story(ws, {}).render('{{ figure("MDP") }}').html
-    found = []
-
-    class Reader(HTMLParser):
-        def handle_starttag(self, tag, attributes):
-            found.append((tag, dict(attributes)))
-
-    Reader().feed(html)
+    found = tags(html)
     assert not any(tag == "script" for tag, _ in found)
     assert [a["aria-label"] for tag, a in found if tag == "svg"] == [HOSTILE] * 2
 
 
-@pytest.fixture
-def opened(made, browser):
-    contexts, complaints = [], []
-
-    def open_page(**options):
-        context = browser.new_context(offline=True, **options)
-        contexts.append(context)
-        shown = context.new_page()
-        shown.on("console", lambda message: complaints.append(message.text))
-        shown.on("pageerror", lambda error: complaints.append(str(error)))
-        shown.goto(made[1].as_uri())
-        return shown
-
-    yield open_page
-    for context in contexts:
-        context.close()
-    assert complaints == []
-
-
 @pytest.mark.browser
-def test_a_figure_is_as_dark_as_the_page(opened):
-    seen = opened(color_scheme="dark", viewport={"width": 1280, "height": 900})
+def test_a_figure_is_as_dark_as_the_page(made, opened):
+    seen = opened(made, color_scheme="dark", viewport={"width": 1280, "height": 900})
     for figure in seen.locator(".drawing").all():
         pixels = np.asarray(Image.open(BytesIO(figure.screenshot())).convert("RGB"))
         colors, counts = np.unique(pixels.reshape(-1, 3), axis=0, return_counts=True)
@@ -122,8 +97,8 @@ def test_a_figure_is_as_dark_as_the_page(opened):
 
 @pytest.mark.browser
 @pytest.mark.parametrize("width, kind", [(1280, "wide"), (390, "narrow")])
-def test_values_by_pointer_and_keyboard(opened, width, kind):
-    seen = opened(viewport={"width": width, "height": 900})
+def test_values_by_pointer_and_keyboard(made, opened, width, kind):
+    seen = opened(made, viewport={"width": width, "height": 900})
     drawing = seen.locator("#fig-dream_rounds .drawing")
     assert drawing.locator(f"svg.{kind}").is_visible()
     assert drawing.locator("svg:visible").count() == 1
@@ -153,8 +128,8 @@ def test_values_by_pointer_and_keyboard(opened, width, kind):
 
 
 @pytest.mark.browser
-def test_a_tap_shows_a_value(opened):
-    seen = opened(viewport={"width": 390, "height": 800}, has_touch=True)
+def test_a_tap_shows_a_value(made, opened):
+    seen = opened(made, viewport={"width": 390, "height": 800}, has_touch=True)
     dot = seen.locator('svg.narrow [data-label="on the real track"] use').nth(2)
     dot.scroll_into_view_if_needed()
     box = dot.bounding_box()
@@ -164,8 +139,8 @@ def test_a_tap_shows_a_value(opened):
 
 @pytest.mark.browser
 @pytest.mark.parametrize("name", ["dream_rounds", "agent_view"])
-def test_a_figure_fills_the_window_and_comes_back(opened, name):
-    seen = opened(viewport={"width": 1280, "height": 900})
+def test_a_figure_fills_the_window_and_comes_back(made, opened, name):
+    seen = opened(made, viewport={"width": 1280, "height": 900})
     figure, dialog = seen.locator(f"#fig-{name}"), seen.locator("dialog.enlarged")
     picture = ".drawing" if name == "dream_rounds" else "img"
     before = figure.locator(picture).bounding_box()
@@ -180,7 +155,7 @@ def test_a_figure_fills_the_window_and_comes_back(opened, name):
 
 
 @pytest.mark.browser
-def test_a_film_pauses_at_its_first_frame_and_rests_for_those_who_ask(opened):
+def test_a_film_pauses_at_its_first_frame_and_rests_for_those_who_ask(made, opened):
     def color(seen):
         return seen.locator("#fig-agent_view img").evaluate(
             "async (i) => { await i.decode(); const c = document.createElement('canvas');"
@@ -188,7 +163,7 @@ def test_a_film_pauses_at_its_first_frame_and_rests_for_those_who_ask(opened):
             ".getImageData(2, 2, 1, 1).data]; }"
         )
 
-    seen = opened(reduced_motion="no-preference")
+    seen = opened(made, reduced_motion="no-preference")
     film = seen.locator("#fig-agent_view")
     assert film.locator("img").get_attribute("src").startswith("data:image/gif")
     film.get_by_role("button", name="Pause").press("Enter")
@@ -196,17 +171,17 @@ def test_a_film_pauses_at_its_first_frame_and_rests_for_those_who_ask(opened):
     assert color(seen)[:2] == [255, 0]
     film.get_by_role("button", name="Play").click()
     assert film.locator("img").get_attribute("src").startswith("data:image/gif")
-    resting = opened(reduced_motion="reduce").locator("#fig-agent_view")
+    resting = opened(made, reduced_motion="reduce").locator("#fig-agent_view")
     resting.get_by_role("button", name="Play").wait_for()
     assert resting.locator("img").get_attribute("src").startswith("data:image/png")
 
 
 @pytest.mark.browser
-def test_axe_finds_nothing_to_mend_in_figures(opened):
+def test_axe_finds_nothing_to_mend_in_figures(made, opened):
     from axe_playwright_python.sync_playwright import Axe
 
     for scheme in ("light", "dark"):
-        seen = opened(color_scheme=scheme)
+        seen = opened(made, color_scheme=scheme)
         found = Axe().run(seen, options=RULES)
         assert found.response["passes"] and found.violations_count == 0, found.generate_report()
         seen.locator("#fig-dream_rounds").get_by_role("button", name="Enlarge").click()

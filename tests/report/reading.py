@@ -1,6 +1,21 @@
-"""Whether the verdicts of a page are carried by what they stand on: read from the page alone."""
+"""What a page says, read from the page alone: its tags, its text, what its verdicts stand on."""
 
 import re
+from html.parser import HTMLParser
+
+
+def tags(html: str) -> list[tuple[str, dict]]:
+    """Every tag with its attributes, in order."""
+    found = []
+    reader = HTMLParser()
+    reader.handle_starttag = lambda tag, attributes: found.append((tag, dict(attributes)))
+    reader.feed(html)
+    return found
+
+
+def text_of(html: str) -> str:
+    html = re.sub(r"<(style|script|annotation).*?</\1>", " ", html, flags=re.S)
+    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", "", html).replace("\u00a0", " "))
 
 
 def verdicts_of(page: str) -> list[tuple[str, str]]:
