@@ -227,35 +227,33 @@ def publish(profile: Profile = None) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; returns the exit status: 0, 2 after an error, 130 after Ctrl-C."""
+    status, said = 2, ""
     try:
         status = app(arguments, standalone_mode=False) or 0
     except AwmError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+        said = f"error: {error}"
     except (KeyboardInterrupt, typer.Abort):
         status = 130  # as newer versions of typer return
     except OSError as error:  # a full disk, a folder that cannot be written to
         if error.filename is None and error.strerror is None:
             raise
         where = f" ({error.filename})" if error.filename else ""
-        print(
+        said = (
             f"error: {error.strerror}{where}. What is finished is kept: put that right, and the "
-            "same command goes on where this one stopped.",
-            file=sys.stderr,
+            "same command goes on where this one stopped."
         )
-        return 2
     except Exception as error:
         if not hasattr(error, "format_message"):  # click's own, of a wrong option
             raise
         said = error.format_message()
-        print(said if said.startswith("Usage: ") else f"error: {said}", file=sys.stderr)
-        return 2
+        said = said if said.startswith("Usage: ") else f"error: {said}"
     if status == 130:
-        print(
+        said = (
             "\ninterrupted. What is finished is kept: the same command goes on where this one "
-            "stopped.",
-            file=sys.stderr,
+            "stopped."
         )
+    if said:
+        print(said, file=sys.stderr)
     return status
 
 

@@ -37,29 +37,16 @@ AUTHOR = "The Attentive World Models authors"
 CARD = "card.png"
 
 
-@dataclass(frozen=True)
-class Site:
-    """Where the study is published, from `[project.urls]` of pyproject.toml; both may be unset.
+@cache
+def site() -> dict[str, str]:
+    """Where the study is published, from `[project.urls]` of pyproject.toml; empty where unset.
 
     `repository` holds the files that pages link to, `homepage` is the address of `report/`.
     """
-
-    repository: str = ""
-    homepage: str = ""
-
-    def address(self, name: str) -> str:
-        """A file of `report/` as other sites find it; as it is, where there is no homepage."""
-        return self.homepage and f"{self.homepage}/{name}" or name
-
-
-@cache
-def site() -> Site:
-    """What pyproject.toml says; nothing where the package was installed without it."""
-    path = store.CHECKOUT / "pyproject.toml"
-    urls = (
-        tomllib.loads(path.read_text("utf-8"))["project"].get("urls", {}) if path.exists() else {}
-    )
-    return Site(*(urls.get(name, "").rstrip("/") for name in ("Repository", "Homepage")))
+    path = store.CHECKOUT / "pyproject.toml"  # not there where the package alone was installed
+    project = tomllib.loads(path.read_text("utf-8"))["project"] if path.exists() else {}
+    urls = {name.lower(): url.rstrip("/") for name, url in project.get("urls", {}).items()}
+    return {"repository": "", "homepage": ""} | urls
 
 
 def link(path: str) -> str:
@@ -71,10 +58,11 @@ def link(path: str) -> str:
     """
     if path.startswith("report/"):
         return quote(path.removeprefix("report/"))
-    if not site().repository:
+    repository = site()["repository"]
+    if not repository:
         return quote(f"../{path}")
     private = path.startswith("data/") and not path.startswith("data/pretrained/")
-    return "" if private else f"{site().repository}/blob/HEAD/{quote(path)}"
+    return "" if private else f"{repository}/blob/HEAD/{quote(path)}"
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,6 @@ never here.
 """
 
 import re
-from dataclasses import asdict
 from pathlib import Path
 
 import jinja2
@@ -53,7 +52,7 @@ class Story:
         functions = {"figure": self.figure, "code": self.code, "when": when}
         functions["link"] = lambda path: Text(page.link(path))
         # An address that is unset takes its paragraph with it.
-        site = {key: Value(Text(at) if at else None, "") for key, at in asdict(page.site()).items()}
+        site = {key: Value(Text(at) if at else None, "") for key, at in page.site().items()}
         try:
             text = environment.from_string(source).render(functions | values, site=site)
         except jinja2.TemplateError as error:

@@ -79,65 +79,44 @@ def test_a_command_that_is_left_out_is_answered_with_help(arguments, capsys):
 # What is handed on
 
 
+WOKEN = Agent(Memory(round=3), "dream").on_track()
+SEARCH, TRAINED = "evolution.search.evolve", "training.mdn_rnn.train"
+ROUND = {"round": 1, "real_steps": 12345, "dreamt": 800.4, "real": -3.2}
+
+
 @pytest.mark.parametrize(
-    ("text", "agent"),
+    ("command", "function", "handed", "result", "said"),
     [
-        ("V", Agent(Memory("V"))),
-        ("spatial-1_track-3", Agent(Memory("spatial", 1), "track", 3)),
-        ("spatial_track_refined", Agent(Memory("spatial")).refined()),
-        ("plain_dream-tau0.5", Agent(found="dream", temperature=0.5)),
-        ("plain-round3_dream_track", Agent(Memory("plain", round=3), "dream").on_track()),
+        ("evolve V --workers 2", SEARCH, (Agent(Memory("V")), 2), None, ""),
+        ("evolve spatial-1_track-3", SEARCH, (Agent(Memory("spatial", 1), seed=3), None), None, ""),
+        ("evolve plain_track_refined", SEARCH, (Agent().refined(), None), None, ""),
+        ("evolve plain_dream-tau0.5", SEARCH, (Agent(PLAIN, "dream", 0, 0.5), None), None, ""),
+        ("evolve plain-round3_dream_track", SEARCH, (WOKEN, None), None, ""),
+        ("evolve plain --cluster tcp://a:8786", SEARCH, (Agent(), "tcp://a:8786"), None, ""),
+        ("train mdn-rnn", TRAINED, (PLAIN, "cpu"), None, ""),
+        ("train mdn-rnn --kind spatial", TRAINED, (Memory("spatial"), "cpu"), None, ""),
+        ("train mdn-rnn --kind wide --seed 2", TRAINED, (Memory("wide", 2), "cpu"), None, ""),
+        ("train mdn-rnn --all", f"{TRAINED}_all", (PRESETS["smoke"].memories,), None, ""),
+        ("train vae --device auto", "training.vae.train", ("auto",), None, ""),
+        ("train feature-map", "training.feature_map.train", (), None, ""),
+        ("collect --workers 2", "data.rollouts.collect", (2,), [1, 2, 3], "3 episodes\n"),
+        ("store s3://bucket/awm", "data.arrays.keep_at", ("s3://bucket/awm",), None, ""),
+        (
+            "iterate --kind temporal", "study.rounds.rounds", (Memory("temporal"), None), [ROUND],
+            "round 1: 12,345 real steps recorded, 800 dreamt, -3 on the track\n",
+        ),
+        (
+            "report --retrain --only 02,04_attention", "report.notebooks.run",
+            (True, ["02", "04_attention"]), "report/index.html", "report/index.html\n",
+        ),
+        ("publish", "study.publish.publish", (), ["one.json", "two.json"], "one.json\ntwo.json\n"),
     ],
-)
-def test_an_agents_name_says_which_search_to_run(text, agent, stage):
-    calls = stage("evolution.search.evolve")
-    assert cli.main(["evolve", text, "--profile", "smoke", "--workers", "2"]) == 0
-    assert calls == [(Workspace.open("smoke"), agent, 2)]
-
-
-def test_a_cluster_is_handed_on(stage):
-    calls = stage("evolution.search.evolve")
-    cli.main(["evolve", "plain", "--profile", "smoke", "--cluster", "tcp://host:8786"])
-    assert calls[0][2:] == ("tcp://host:8786",)
-
-
-def test_models_are_trained_by_kind_and_seed(stage):
-    ws = Workspace.open("smoke")
-    trained = stage("training.mdn_rnn.train")
-    for options in ([], ["--kind", "spatial"], ["--kind", "untrained", "--seed", "2"]):
-        assert cli.main(["train", "mdn-rnn", "--profile", "smoke", *options]) == 0
-    asked = [PLAIN, Memory("spatial"), Memory("untrained", 2)]
-    assert trained == [(ws, memory, "cpu") for memory in asked]
-    together = stage("training.mdn_rnn.train_all")
-    assert cli.main(["train", "mdn-rnn", "--all", "--profile", "smoke"]) == 0
-    assert together == [(ws, ws.profile.memories)]
-    calls = stage("training.vae.train")
-    assert cli.main(["train", "vae", "--profile", "smoke", "--device", "auto"]) == 0
-    assert calls == [(ws, "auto")]
-    calls = stage("training.feature_map.train")
-    assert cli.main(["train", "feature-map", "--profile", "smoke"]) == 0 and calls == [(ws,)]
-
-
-def test_collect_tells_how_many_episodes_there_are(stage, capsys):
-    calls = stage("data.rollouts.collect", result=[1, 2, 3])
-    assert cli.main(["collect", "--profile", "smoke", "--workers", "2"]) == 0
-    assert calls == [(Workspace.open("smoke"), 2)]
-    assert capsys.readouterr().out == "3 episodes\n"
-
-
-def test_rounds_are_told_line_by_line(stage, capsys):
-    entry = {"round": 1, "real_steps": 12345, "dreamt": 800.4, "real": -3.2}
-    calls = stage("study.rounds.rounds", [entry])
-    assert cli.main(["iterate", "--kind", "temporal", "--profile", "smoke"]) == 0
-    assert calls == [(Workspace.open("smoke"), Memory("temporal"), None)]
-    shown = capsys.readouterr().out
-    assert shown == "round 1: 12,345 real steps recorded, 800 dreamt, -3 on the track\n"
-
-
-def test_where_arrays_lie_is_written_down(stage):
-    calls = stage("data.arrays.keep_at")
-    assert cli.main(["store", "s3://bucket/awm", "--profile", "smoke"]) == 0
-    assert calls == [(Workspace.open("smoke"), "s3://bucket/awm")]
+)  # fmt: skip
+def test_a_command_hands_its_arguments_on(command, function, handed, result, said, stage, capsys):
+    calls = stage(function, result)
+    assert cli.main([*command.split(), "--profile", "smoke"]) == 0
+    assert calls == [(Workspace.open("smoke"), *handed)]
+    assert capsys.readouterr().out == said
 
 
 @pytest.mark.parametrize("interval", [[700.0, 900.0], None])
@@ -155,14 +134,6 @@ def test_evaluate_prints_what_it_found(stage, capsys, interval):
     assert ("700" in shown) == (interval is not None)
 
 
-def test_report_hands_its_options_on(stage, capsys):
-    calls = stage("report.notebooks.run", result="report/index.html")
-    options = ["--retrain", "--only", "02,04_attention"]
-    assert cli.main(["report", "--profile", "smoke", *options]) == 0
-    assert calls == [(Workspace.open("smoke"), True, ["02", "04_attention"])]
-    assert capsys.readouterr().out == "report/index.html\n"
-
-
 def test_render_only_runs_no_notebook(stage, capsys):
     built = stage("report.build.build", result="report/index.html")
     run = stage("report.notebooks.run")
@@ -173,12 +144,6 @@ def test_render_only_runs_no_notebook(stage, capsys):
         error = refused(["report", "--profile", "smoke", "--render-only", *option], capsys)
         assert "--render-only" in error
     assert len(built) == 1 and not run
-
-
-def test_what_was_published_is_listed(stage, capsys):
-    stage("study.publish.publish", ["one.json", "two.json"])
-    assert cli.main(["publish", "--profile", "smoke"]) == 0
-    assert capsys.readouterr().out == "one.json\ntwo.json\n"
 
 
 # Profiles

@@ -238,7 +238,7 @@ def metas(html):
 
 @pytest.mark.parametrize("homepage", ["", "https://example.org/awm"])
 def test_a_page_says_what_it_is_to_those_who_link_to_it(run, monkeypatch, homepage):
-    site = report.Site("", homepage)
+    site = {"repository": "", "homepage": homepage}
     monkeypatch.setattr(report, "site", lambda: site)
     build.build(run)
     for name, at in (("index", "/"), ("02_vae", "/02_vae.html")):

@@ -83,7 +83,7 @@ def test_a_number_makes_no_link_within_a_link(ws):
 
 @pytest.mark.parametrize("address", ["", "https://example.org/awm"])
 def test_links_to_files_are_absolute_where_there_is_a_repository(ws, monkeypatch, address):
-    monkeypatch.setattr(page, "site", lambda: page.Site(address))
+    monkeypatch.setattr(page, "site", lambda: {"repository": address})
     text = (
         "[a]({{ link('data/pretrained/a b.json') }}) [b]({{ link('report/laps.csv') }}) {{ v }}\n\n"
         "At <{{ site.repository }}>."

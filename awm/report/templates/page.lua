@@ -46,8 +46,10 @@ end
 local function scrolling(table)
   unnamed = unnamed + 1
   local named = pandoc.utils.stringify(table.caption.long)
-  return pandoc.Div(table, {class = "table", tabindex = "0", role = "region",
-                            ["aria-label"] = named ~= "" and named or "Table " .. unnamed})
+  return pandoc.Div(table, pandoc.Attr("", {"table"}, {
+    {"tabindex", "0"}, {"role", "region"},
+    {"aria-label", named ~= "" and named or "Table " .. unnamed},
+  }))
 end
 
 local function folded(content, class, title)
