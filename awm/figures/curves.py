@@ -319,7 +319,7 @@ def _line(axes, points, color, label=None, *, marked=False, thin=False, line="-"
 
 def _runs(axes, runs, color, label=None, *, marked=False, line="-", thick=None, name=None) -> None:
     """Each run thin and `thick` thick, by default their median; if there is only one, it alone."""
-    many, name = len(runs) > 1, name or label
+    many, name = len(runs) > 1, name or label or ""
     for n, run in enumerate(runs if many else ()):
         own = f"seed {n}" if thick is None else "one search"
         _line(axes, run, color, thin=True, line=line, name=f"{name}, {own}")
