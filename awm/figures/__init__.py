@@ -39,8 +39,6 @@ from awm.figures.plots import probes as probes
 from awm.figures.plots import returns_comparison as returns_comparison
 from awm.figures.plots import tracks as tracks
 from awm.figures.theme import COLORS as COLORS
-from awm.figures.theme import drawing as drawing
-from awm.figures.theme import enlarge as enlarge
 from awm.figures.theme import figure as figure
 from awm.figures.theme import model_color as model_color
 from awm.figures.theme import model_label as model_label

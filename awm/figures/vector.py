@@ -127,8 +127,7 @@ def _of_the_page(root: ElementTree.Element, name: str, marks: dict[str, dict[str
     """What matplotlib wrote, as an element that leaves the rest of its page alone."""
     for parent in list(root.iter()):
         for child in list(parent):
-            style = child.tag == f"{_SVG}defs" and child.find(f"{_SVG}style") is not None
-            if style or child.tag == f"{_SVG}metadata":
+            if child.tag == f"{_SVG}metadata" or child.find(f"{_SVG}style") is not None:
                 parent.remove(child)
     text = ElementTree.tostring(root, encoding="unicode")
     wanted = dict.fromkeys(re.findall(r'href="#([^"]+)"|url\(#([^)]+)\)', text))
@@ -144,8 +143,9 @@ def _of_the_page(root: ElementTree.Element, name: str, marks: dict[str, dict[str
         for key in ("d", "x", "y"):
             if key in element.attrib:
                 element.set(key, _rounded(element.attrib[key]))
-        if "style" in element.attrib:
-            element.set("style", _themed(element.attrib["style"]))
+        if style := element.get("style"):  # with the palette's properties in place of colours
+            themed = re.sub(r"#[0-9a-f]{6}", lambda found: _property(found[0]), style)
+            element.set("style", themed.replace("; ", ";"))
         for whitespace in ("text", "tail"):
             if not (getattr(element, whitespace) or "").strip():
                 setattr(element, whitespace, None)
@@ -161,15 +161,8 @@ def _of_the_page(root: ElementTree.Element, name: str, marks: dict[str, dict[str
 def _rounded(numbers: str) -> str:
     """Places to a hundredth of a point."""
 
-    def short(found: re.Match) -> str:
-        return f"{float(found[0]):.2f}".rstrip("0").rstrip(".")
-
-    return " ".join(re.sub(r"-?\d+\.\d+", short, numbers).split())
-
-
-def _themed(style: str) -> str:
-    """A style with the palette's properties in place of colours."""
-    return re.sub(r"#[0-9a-f]{6}", lambda found: _property(found[0]), style.replace("; ", ";"))
+    short = re.sub(r"-?\d+\.\d+", lambda found: f"{round(float(found[0]), 2):g}", numbers)
+    return " ".join(short.split())
 
 
 def _property(color: str) -> str:

@@ -38,18 +38,17 @@ class AttentionViewer(Panel):
         self.choose(open_rollouts(self.ws), to_step=True)
         self.v = vae.load(self.ws)
         each = dict.fromkeys([*map(Memory, ATTENTIONS), memory])
-        loaded = {memory: self.optional(mdn_rnn.load, memory) for memory in each}
-        self._ms = {memory: m for memory, m in loaded.items() if m is not None}
+        self._ms = {one: m for one in each if (m := self.optional(mdn_rnn.load, one))}
         #: Codes and maps of a rollout's frames before its last, as `encode` has them.
         self.codes = lru_cache(1)(lambda n: self.encode(self._read(n).frames[:-1]))
         if not self._ms:
             raise AwmError(" ".join(self._missing))
-        self.memory = self.control(
-            ipywidgets.ToggleButtons, self.redraw, layout={}, style={"button_width": "auto"},
-            options=[(memory.label, memory) for memory in self._ms],
-            value=memory if memory in self._ms else next(iter(self._ms)),
-        )  # fmt: skip
-        self._drawn = None
+        offered = {
+            "options": [(memory.label, memory) for memory in self._ms],
+            "value": memory if memory in self._ms else next(iter(self._ms)),
+        }
+        style = {"layout": {}, "style": {"button_width": "auto"}}
+        self.memory = self.control(ipywidgets.ToggleButtons, **offered, **style)
         self.picture, self.lit = Picture("frame"), Picture("lit by the weights")
         self.bars, self.map = ipywidgets.HTML(), Timeline()
         pictures = in_a_row(self.picture, self.lit, self.bars)
@@ -64,11 +63,8 @@ class AttentionViewer(Panel):
         self.picture.draw(self.seen)
         t, which = self.frame.value, (self.memory.value, self.rollout.value)
         what, names = self._items()
-        if self._drawn != which:
-            self.weights = self._attend()
-            self.map.draw([Weights(what, self.weights)], len(self.weights))
-            self._drawn = which
-        self.map.move(t)
+        steps = len(self.episode.actions)
+        self.map.draw(which, t, steps, lambda: [Weights(what, self._attend())])
         spatial, now = self.m.needs_map, self.weights[t]
         self.lit.layout.display = "" if spatial else "none"
         self.bars.layout.display = "none" if spatial else ""
@@ -86,19 +82,17 @@ class AttentionViewer(Panel):
         z, maps = (x[None] for x in self.codes(self.rollout.value))
         actions = torch.from_numpy(np.asarray(self.episode.actions))[None]
         weights = self.m(z, actions, maps if self.m.needs_map else None)[1][0].numpy()
-        return weights[:, ::-1] if self.m.looks_at == "past" else weights
+        self.weights = weights[:, ::-1] if self.m.looks_at == "past" else weights
+        return self.weights
 
     def _items(self) -> tuple[str, list[str]]:
         """What M weighs, and what each of its items is called."""
-        match self.m.looks_at:
-            case "map":
-                side = round(self.v.map_shape[0] ** 0.5)
-                steps, of = range(1, side + 1), f"{side} × {side}"
-                return f"{of} places", [
-                    f"row {y}, column {x} of {of}" for y in steps for x in steps
-                ]
-            case "past":
-                return "steps back", [f"h(t−{back})" for back in range(1, self.m.memory + 1)]
+        if self.m.looks_at == "map":
+            side = round(self.v.map_shape[0] ** 0.5)
+            each, of = range(1, side + 1), f"{side} × {side}"
+            return f"{of} places", [f"row {y}, column {x} of {of}" for y in each for x in each]
+        if self.m.looks_at == "past":
+            return "steps back", [f"h(t−{back})" for back in range(1, self.m.memory + 1)]
         names = [*(f"z{i}" for i in range(self.v.z_size)), "steer", "gas", "brake"]
         return "entries of [z, a]", names
 

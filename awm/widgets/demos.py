@@ -23,6 +23,7 @@ from awm.store import Workspace
 from awm.training import mdn_rnn, vae
 from awm.widgets import laps, world
 from awm.widgets.panel import or_notice, with_still
+from awm.worlds.dream import imagine
 
 _HERE = Path(__file__).parent
 #: The world model and the demonstrations in JavaScript, and their look.
@@ -126,13 +127,9 @@ export default { render({ model, el }) {
         v, m = vae.load(self.ws), mdn_rnn.load(self.ws, Memory(facts["models"][0]["name"]))
         real, actions = arrays["start0.codes"], arrays["start0.actions"]
         alone = min(_SEEN, len(actions) // 2)
-        state, codes, noise = m.initial_state(1), [real[:1]], torch.Generator().manual_seed(0)
-        for t, action in enumerate(actions[:-1], start=1):
-            state, _ = m.step(codes[-1], action[None], state)
-            dreamt = m.predict(state.h).sample(0.5, noise)
-            codes.append(real[t : t + 1] if t <= alone else dreamt)
+        dreamt = imagine(m, real[None], actions[None], 0.5, alone)[0][0]
         steps = np.unique(np.linspace(alone, len(actions) - 1, 7, dtype=int)).tolist()
-        rows = [to_frames(v.decode(each[steps])) for each in (real, torch.cat(codes))]
+        rows = [to_frames(v.decode(each[steps])) for each in (real, dreamt)]
         titles, notes = ["what V keeps", "what M dreams"], [f"+{t - alone}" for t in steps]
         return figures.frame_grid(rows, titles, notes), (
             f"From {facts['starts'][0]['label']}: what happened, and what M dreams at τ = 0.5 once "

@@ -67,8 +67,8 @@ class RolloutPlayer(Panel):
     def __init__(self, profile, recording: Recording | None = None):
         super().__init__(profile)
         self.choose(recording or open_rollouts(self.ws))
-        self.v, self._drawn = self.optional(vae.load), None
-        self.picture, self.curves = Picture("frame"), Timeline()
+        self.v = self.optional(vae.load)
+        self.picture, self.curves = Picture("frame"), Timeline("frame")
         self.picture.children += (self.summary,)
         self.lay_out(self.chooser, in_a_row(self.picture, self.curves))
 
@@ -76,10 +76,7 @@ class RolloutPlayer(Panel):
         episode, t = self.episode, self.frame.value
         # The picture goes out before V encodes a whole rollout that was not shown before.
         self.picture.draw(self.seen)
-        if self._drawn != self.rollout.value:
-            self.curves.draw(self._rows(), len(episode.frames), "frame")
-            self._drawn = self.rollout.value
-        self.curves.move(t)
+        self.curves.draw(self.rollout.value, t, len(episode.frames), self._rows)
         done = "the end"
         if t < len(episode.actions):
             done = "steering {:+.2f} · gas {:.2f} · brake {:.2f}".format(*episode.actions[t])

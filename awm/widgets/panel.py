@@ -99,12 +99,12 @@ class Panel(ipywidgets.VBox):
         self._splits, self._last = splits, 2 if to_step else 1
         # Stepping through frames must not read the episode from disk each time.
         self._read = lru_cache(2)(read)
-        self.rollout = self.control(
-            ipywidgets.SelectionSlider, self._other_rollout, description="rollout",
-            options=held_out if to_step else sorted(splits) or [0],
-        )  # fmt: skip
+        options = held_out if to_step else sorted(splits) or [0]
+        another = {"options": options, "description": "rollout"}
+        self.rollout = self.control(ipywidgets.SelectionSlider, self._other_rollout, **another)
         self.frame = self.control(ipywidgets.IntSlider, lambda: self.chosen(), description="frame")
-        self.play = play(self.frame)
+        self.play = ipywidgets.Play(show_repeat=False, description="play frames")
+        ipywidgets.jslink((self.play, "value"), (self.frame, "value"))
         self._set_range()
         with self.held():  # past the first second, in which the camera still zooms in
             self.frame.value = self.play.value = min(60, self.frame.max // 2)
@@ -234,31 +234,25 @@ class Picture(ipywidgets.VBox):
 class Timeline(ipywidgets.Box):
     """Rows of `awm.figures.timeline` under a cursor, which alone moves with the frames."""
 
-    def __init__(self):
+    def __init__(self, xlabel: str = "step"):
         width = f"{timeline.WIDTH}px"
         here = {"grid_area": "1 / 1", "margin": "0", "width": width}
         self.plot, self.cursor = (ipywidgets.HTML(layout=here) for _ in range(2))
+        self.xlabel, self.shown = xlabel, None
         layout = {"display": "grid", "max_width": "100%", "overflow": "auto hidden"}
         super().__init__([self.plot, self.cursor], layout=layout)
 
-    def draw(self, rows: list, steps: int, xlabel: str = "step") -> None:
-        """Other rows, over `steps` steps."""
-        self.steps, self.tall = steps, timeline.height_of(rows) - timeline.BOTTOM
-        self.plot.value = timeline.timeline(rows, steps, xlabel)
-
-    def move(self, step: int) -> None:
-        """The cursor to a step."""
+    def draw(self, what: Any, step: int, steps: int, make: Callable[[], list]) -> None:
+        """The cursor at a step of so many, over the rows that `make` makes of `what` anew."""
+        if self.shown != what:
+            rows = make()
+            self.tall = timeline.height_of(rows) - timeline.BOTTOM
+            self.plot.value = timeline.timeline(rows, steps, self.xlabel)
+            self.shown = what
         self.cursor.value = (
-            f'<div style="margin-left: {timeline.x_of(step, self.steps) - 1:.1f}px; width: 2px; '
+            f'<div style="margin-left: {timeline.x_of(step, steps) - 1:.1f}px; width: 2px; '
             f'height: {self.tall}px; background: {INK}; opacity: .7"></div>'
         )
-
-
-def play(slider: ipywidgets.IntSlider) -> ipywidgets.Play:
-    """Buttons that move a slider on, ten steps a second."""
-    player = ipywidgets.Play(max=slider.max, show_repeat=False, description="play frames")
-    ipywidgets.jslink((player, "value"), (slider, "value"))
-    return player
 
 
 def in_a_row(*widgets) -> ipywidgets.HBox:

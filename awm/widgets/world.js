@@ -73,7 +73,7 @@ const awmWorld = (() => {
         if (layer === layers.at(-1)) break;
         for (let i = 0; i < length; i++) if (out[i] < 0) out[i] = 0;
       }
-      return Float32Array.from({ length: 3 * 64 * 64 }, (_, i) => sigmoid(floats[x + i + Math.floor(i / 3)]));
+      return new Float32Array(3 * 64 * 64).map((_, i) => sigmoid(floats[x + i + Math.floor(i / 3)]));
     }
   }
 

@@ -5,9 +5,9 @@ from string import Formatter
 
 import numpy as np
 import pytest
-from frames import road_frames
 from matplotlib.figure import Figure
 from PIL import Image, ImageSequence
+from synthetic import road_frames
 
 from awm import figures
 from awm.errors import AwmError
