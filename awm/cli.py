@@ -27,7 +27,9 @@ Profile = Annotated[
     str | None,
     typer.Option(help="smoke, quick, paper or one of your own; by default paper once it is there."),
 ]
-Workers = Annotated[int | None, typer.Option(min=1, help="Processes; by default one a core.")]
+Workers = Annotated[
+    int | None, typer.Option(min=1, help="Processes of this machine; by default one a core.")
+]
 Cluster = Annotated[
     str | None,
     typer.Option(

@@ -53,11 +53,16 @@ PALETTE = {
     "car": ("#d3272e", "#d3272e"),
     "tyre": ("#1d1f21", "#1d1f21"),
 }
-_LIGHT = [light for light, _ in PALETTE.values()]
-PAPER, INK, MUTED, FAINT, GRID, BLUE, GREEN, VERMILION, PINK, ORANGE, GREY, SKY, VIOLET = _LIGHT[
-    :13
-]
-BROWN, SALMON, OLIVE, GRASS, ROAD, CHALK, CAR, TYRE = _LIGHT[13:]
+
+
+def _light(names: str) -> list[str]:
+    return [PALETTE[name][0] for name in names.split()]
+
+
+PAPER, INK, MUTED, FAINT, GRID = _light("paper ink muted faint grid")
+BLUE, GREEN, VERMILION, PINK, ORANGE = _light("blue green vermilion pink orange")
+GREY, SKY, VIOLET, BROWN, SALMON, OLIVE = _light("grey sky violet brown salmon olive")
+GRASS, ROAD, CHALK, CAR, TYRE = _light("grass road chalk car tyre")
 
 #: Colour of what C sees beside z, by its kind (`awm.ids.SEEN`), the same in every figure.
 COLORS = {

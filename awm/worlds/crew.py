@@ -84,10 +84,6 @@ class Place:
         return self._open()
 
 
-#: Tasks are late, and are given to idle workers too, once nothing has come for so many times as
-#: long as all that has come took; but not within so many seconds.
-_LATE, _NEVER_WITHIN = 2.0, 5.0
-
 #: What drives in this process, by memory and hashes.
 _known: dict[tuple, object] = {}
 _MOST = 4
@@ -108,10 +104,9 @@ class Track(Place):
 
     def _open(self) -> World:
         lanes = self.ws.profile.evolution.lanes
-        how = {"pair": self.memory.kind == "pair", "alteration": self.alteration}
-        world = TrackWorld(*self.models(), lanes, self.frames, self.forgetful, **how)
-        world.steps = self.steps
-        return world
+        pair = self.memory.kind == "pair"
+        how = {"pair": pair, "alteration": self.alteration, "steps": self.steps}
+        return TrackWorld(*self.models(), lanes, self.frames, self.forgetful, **how)
 
 
 @dataclass(frozen=True)
@@ -186,6 +181,11 @@ def _drive(
     with one_thread():
         driven = drive(place.open(), layers, jobs, noise)
     return [replace(outcome, candidate=who[outcome.candidate]) for outcome in driven]
+
+
+#: Tasks are late, and are given to idle workers too, once nothing has come for so many times as
+#: long as all that has come took; but not within so many seconds.
+_LATE, _NEVER_WITHIN = 2.0, 5.0
 
 
 class Crew:

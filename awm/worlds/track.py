@@ -143,6 +143,7 @@ class TrackWorld:
         frames: `"fast"`, or `"reference"` for Gymnasium's own.
         window: let the simulator draw Gymnasium's full picture, which is slow.
         alteration: of `awm.worlds.altered`, what is in the way of seeing.
+        steps: of an episode, at most.
 
     Raises:
         AwmError: for frames or an alteration that there are not.
@@ -158,6 +159,7 @@ class TrackWorld:
         window: bool = False,
         pair: bool = False,
         alteration: str | None = None,
+        steps: int = MAX_EPISODE_STEPS,
     ):
         if frames not in FRAMES:
             raise AwmError(f"There are no {frames!r} frames. Choose one of: {', '.join(FRAMES)}.")
@@ -171,7 +173,7 @@ class TrackWorld:
         mode = "rgb_array" if window else None
         make = partial(env, render_mode=mode)
         self.simulator = Environments(lanes, make) if slow else Fleet(lanes)
-        self.steps = MAX_EPISODE_STEPS
+        self.steps = steps
         self.finished = np.zeros(lanes, bool)
         self.attention: Tensor | None = None
 
